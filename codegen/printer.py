@@ -1,0 +1,377 @@
+"""The expression printer of the text backends: a small tree, one precedence table, line breaking.
+
+    Expr := Name | Num | Un | Bin | Cmp | CallE | Attr | Item | Seq | SliceE
+
+In: a tree of expressions as Python writes them (``Name("np.exp")`` may be dotted).
+Out: ``flat`` gives the text on one line, ``layout`` the text of a statement broken to a width,
+``number`` the shortest literal of an exact number in a dtype.
+
+Guarantees: parentheses stand exactly where precedence or association needs them, so parsing the
+text gives the tree back (operands are never regrouped: rounding is the caller's order); breaking
+lines changes no token but adds enclosing parentheses; equal trees print equal bytes.
+
+It does not simplify, and knows nothing of buffers, loops or NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import inf
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+WIDTH = 100
+
+# Binding strength of the operators, loosest first; postfix and atoms bind tightest.
+PRECEDENCE = {
+    **dict.fromkeys(("<", "<=", "==", "!=", ">", ">="), 4),
+    "|": 5,
+    "^": 6,
+    "&": 7,
+    **dict.fromkeys(("<<", ">>"), 8),
+    **dict.fromkeys(("+", "-"), 9),
+    **dict.fromkeys(("*", "/", "//", "%", "@"), 10),
+    "unary": 11,
+    "**": 12,
+    "postfix": 13,
+    "atom": 14,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name, perhaps dotted."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Num:
+    """A literal that is not negative, or a quoted word."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Un:
+    op: Literal["-", "~"]
+    x: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    op: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Cmp:
+    op: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class CallE:
+    function: Expr
+    args: tuple[Expr, ...]
+    keywords: tuple[tuple[str, Expr], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attr:
+    base: Expr
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceE:
+    """start:stop:step inside an Item; None for an omitted part."""
+
+    start: Expr | None = None
+    stop: Expr | None = None
+    step: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """base[items]; ``Name("None")`` and ``Name("...")`` are ordinary items."""
+
+    base: Expr
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seq:
+    """A tuple or a list."""
+
+    kind: Literal["(", "["]
+    items: tuple[Expr, ...]
+
+
+Expr: TypeAlias = Name | Num | Un | Bin | Cmp | CallE | Attr | Item | Seq | SliceE
+
+NONE = Name("None")
+ALL = SliceE()
+
+
+def integer(value: int) -> Expr:
+    """An integer literal."""
+    return Num(str(value)) if value >= 0 else Un("-", Num(str(-value)))
+
+
+def call(function: str | Expr, *args: Expr, **keywords: Expr | None) -> CallE:
+    """A call; keywords given as None are left out."""
+    name = Name(function) if isinstance(function, str) else function
+    return CallE(name, args, tuple((k, v) for k, v in keywords.items() if v is not None))
+
+
+def method(base: Expr, name: str, *args: Expr, **keywords: Expr | None) -> CallE:
+    """A call of a method of ``base``."""
+    return call(Attr(base, name), *args, **keywords)
+
+
+def sequence(items: tuple[Expr, ...]) -> Seq:
+    return Seq("(", items)
+
+
+def strength(e: Expr) -> int:
+    """How tightly the outermost operation of ``e`` binds."""
+    if isinstance(e, Bin | Cmp):
+        return PRECEDENCE[e.op]
+    if isinstance(e, Un):
+        return PRECEDENCE["unary"]
+    if isinstance(e, CallE | Attr | Item):
+        return PRECEDENCE["postfix"]
+    return PRECEDENCE["atom"]
+
+
+def _needs(e: Bin | Cmp | Un | Attr | Item | CallE, side: str, x: Expr) -> bool:
+    """Whether operand ``x`` on ``side`` of ``e`` stands in parentheses."""
+    inner = strength(x)
+    if isinstance(e, Un):
+        return inner < PRECEDENCE["unary"]
+    if isinstance(e, Cmp):
+        return inner <= PRECEDENCE[e.op]
+    if isinstance(e, Bin):
+        own = PRECEDENCE[e.op]
+        if e.op == "**":
+            return inner <= own if side == "left" else inner < PRECEDENCE["unary"]
+        return inner < own if side == "left" else inner <= own
+    if isinstance(x, Num) and isinstance(e, Attr):  # 2 .real would parse badly
+        return True
+    return inner < PRECEDENCE["postfix"]
+
+
+def _side(e: Bin | Cmp | Un | Attr | Item | CallE, side: str, x: Expr) -> str:
+    return f"({flat(x)})" if _needs(e, side, x) else flat(x)
+
+
+def _slice(e: SliceE) -> str:
+    simple = all(p is None or isinstance(p, Name | Num | Un) for p in (e.start, e.stop, e.step))
+    colon = ":" if simple else " : "
+    start = "" if e.start is None else flat(e.start)
+    stop = "" if e.stop is None else flat(e.stop)
+    text = f"{start}{colon}{stop}"
+    if e.step is not None:
+        text += f"{':' if simple or not stop else ' : '}{flat(e.step)}"
+    return text.strip()
+
+
+@lru_cache(maxsize=65536)
+def flat(e: Expr) -> str:
+    """The expression on one line."""
+    match e:
+        case Name(text) | Num(text):
+            return text
+        case Un(op, x):
+            return op + _side(e, "right", x)
+        case Bin("**", left, right):
+            return f"{_side(e, 'left', left)}**{_side(e, 'right', right)}"
+        case Bin(op, left, right) | Cmp(op, left, right):
+            return f"{_side(e, 'left', left)} {op} {_side(e, 'right', right)}"
+        case CallE(function, args, keywords):
+            items = [flat(a) for a in args] + [f"{k}={flat(v)}" for k, v in keywords]
+            return f"{_side(e, 'left', function)}({', '.join(items)})"
+        case Attr(base, name):
+            return f"{_side(e, 'left', base)}.{name}"
+        case Item(base, items_):
+            return f"{_side(e, 'left', base)}[{', '.join(flat(i) for i in items_)}]"
+        case Seq("(", (only,)):
+            return f"({flat(only)},)"
+        case Seq(kind, items_):
+            return f"{kind}{', '.join(flat(i) for i in items_)}{')' if kind == '(' else ']'}"
+        case SliceE():
+            return _slice(e)
+
+
+def _chain(e: Bin) -> list[tuple[str, Expr, bool]]:
+    """The operands of a left-grouped chain of one precedence: (operator before, operand, parens)."""
+    out: list[tuple[str, Expr, bool]] = []
+    x: Expr = e
+    while isinstance(x, Bin) and PRECEDENCE[x.op] == PRECEDENCE[e.op] and x.op != "**":
+        out.append((x.op, x.right, _needs(x, "right", x.right)))
+        last, x = x, x.left
+    out.append(("", x, _needs(last, "left", x)))
+    return out[::-1]
+
+
+def layout(head: str, e: Expr, tail: str = "", indent: int = 4, width: int = WIDTH) -> list[str]:
+    """The lines of ``head`` + expression + ``tail``; ``indent`` is the depth of continuation.
+
+    ``head`` carries its own indentation. Breaks come outermost first: at operators inside
+    parentheses, after opening brackets.
+    """
+    return _lines(e, head, tail, indent, width, False)
+
+
+def _lines(e: Expr, head: str, tail: str, indent: int, width: int, inside: bool) -> list[str]:
+    whole = head + flat(e) + tail
+    if len(whole) <= width:
+        return [whole]
+    pad, close = " " * (indent + 4), " " * indent
+
+    def bracket(opener: str, parts: list[tuple[str, Expr]], closer: str) -> list[str]:
+        together = pad + ", ".join(k + flat(v) for k, v in parts)
+        if len(together) <= width:
+            return [head + opener, together, close + closer + tail]
+        lines = [head + opener]
+        for k, v in parts:
+            lines += _lines(v, pad + k, ",", indent + 4, width, True)
+        return [*lines, close + closer + tail]
+
+    match e:
+        case CallE(function, args, keywords):
+            parts = [("", a) for a in args] + [(f"{k}=", v) for k, v in keywords]
+            rest = "(" + ", ".join(k + flat(v) for k, v in parts) + ")"
+            if isinstance(function, Attr) and len(flat(function.base)) > len(rest):
+                return _lines(function, head, rest + tail, indent, width, inside)
+            return bracket(_side(e, "left", function) + "(", parts, ")")
+        case Attr(base, name):
+            if isinstance(base, Item | CallE | Attr):
+                return _lines(base, head, f".{name}{tail}", indent, width, inside)
+            inner = _lines(base, pad, "", indent + 4, width, True)
+            return [head + "(", *inner, f"{close}).{name}{tail}"]
+        case Item(base, items):
+            text = "[" + ", ".join(flat(i) for i in items) + "]"
+            if len(flat(base)) > len(text):
+                if isinstance(base, Item | CallE | Attr):
+                    return _lines(base, head, text + tail, indent, width, inside)
+                inner = _lines(base, pad, "", indent + 4, width, True)
+                return [head + "(", *inner, f"{close}){text}{tail}"]
+            return bracket(_side(e, "left", base) + "[", [("", i) for i in items], "]")
+        case Seq(kind, items):
+            return bracket(kind, [("", i) for i in items], ")" if kind == "(" else "]")
+        case Bin(op) if op != "**":
+            return _broken(
+                [(o + " " if o else "", x, p) for o, x, p in _chain(e)],
+                head,
+                tail,
+                indent,
+                width,
+                inside,
+            )
+        case Bin("**", left, right):
+            rest = f"**{_side(e, 'right', right)}{tail}"
+            if not _needs(e, "left", left):
+                return _lines(left, head, rest, indent, width, inside)
+            inner = _lines(left, pad, "", indent + 4, width, True)
+            return [head + "(", *inner, close + ")" + rest]
+        case Cmp(op, left, right):
+            operands = [
+                ("", left, _needs(e, "left", left)),
+                (op + " ", right, _needs(e, "right", right)),
+            ]
+            return _broken(operands, head, tail, indent, width, inside)
+        case Un(op, x):
+            if _needs(e, "right", x):
+                inner = _lines(x, pad, "", indent + 4, width, True)
+                return [head + op + "(", *inner, close + ")" + tail]
+            return _lines(x, head + op, tail, indent, width, inside)
+        case _:
+            return [whole]
+
+
+def _broken(
+    operands: list[tuple[str, Expr, bool]],
+    head: str,
+    tail: str,
+    indent: int,
+    width: int,
+    inside: bool,
+) -> list[str]:
+    """A chain, an operand a line; in parentheses unless brackets already enclose it."""
+    depth = indent if inside else indent + 4
+    pad = " " * depth
+    lines = [] if inside else [head + "("]
+    for n, (op, x, parens) in enumerate(operands):
+        start = (head if inside and n == 0 else pad) + op
+        end = tail if inside and n == len(operands) - 1 else ""
+        if parens and len(start) + len(flat(x)) + 2 + len(end) > width:
+            inner = _lines(x, pad + "    ", "", depth + 4, width, True)
+            lines += [start + "(", *inner, pad + ")" + end]
+        elif parens:
+            lines.append(f"{start}({flat(x)}){end}")
+        else:
+            lines += _lines(x, start, end, depth, width, True)
+    return lines if inside else [*lines, " " * indent + ")" + tail]
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def nearest32(value: Fraction) -> np.float32:
+    """The float32 nearest to an exact number (rounded once)."""
+    with np.errstate(over="ignore"):
+        first = np.float32(float(value))
+        near = (first, np.nextafter(first, np.float32(-inf)), np.nextafter(first, np.float32(inf)))
+    finite = [c for c in near if np.isfinite(c)]
+    if not np.isfinite(first) or not finite:
+        return first
+    return min(finite, key=lambda c: (abs(Fraction(float(c)) - value), c != first))
+
+
+def _digits(text: str) -> str:
+    """A float literal without padding: 1e-08 -> 1e-8, 1e+20 -> 1e20."""
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    return text
+
+
+@lru_cache(maxsize=4096)
+def literal(value: Fraction, dtype: str) -> str:
+    """The shortest text that reads back as ``value`` rounded to ``dtype`` (value >= 0)."""
+    if value.denominator == 1 and value < 2**31:
+        return str(value.numerator)
+    if dtype == "float32":
+        rounded = nearest32(value)
+        text = _digits(np.format_float_positional(rounded, trim="0", unique=True))
+        if not 1e-4 <= rounded < 1e16:
+            text = _digits(np.format_float_scientific(rounded, trim="-", unique=True))
+        return text if np.float32(float(text)) == rounded else _digits(repr(float(rounded)))
+    if value.denominator == 1 and not dtype.startswith("float"):
+        return str(value.numerator)
+    try:
+        return _digits(repr(float(value)))
+    except OverflowError:
+        return "np.inf"
+
+
+def number(value: Fraction | Literal["inf", "-inf", "nan"], dtype: str) -> Expr:
+    """The literal of an exact number in a dtype."""
+    if value == "nan":
+        return Name("np.nan")
+    if value == "inf":
+        return Name("np.inf")
+    if value == "-inf":
+        return Un("-", Name("np.inf"))
+    text = literal(abs(value), dtype)
+    body: Expr = Name(text) if text.startswith("np") else Num(text)
+    if "inf" in text and not text.startswith("np"):
+        body = Name("np.inf")
+    return Un("-", body) if value < 0 else body

@@ -1,0 +1,107 @@
+"""symprop: declare a network as expressions, derive its gradients, read them, ship them.
+
+    expression, ops, layers     what a user writes: values, functions, parameters
+    graph, make, solver, term   GRAPH: one kind of value, canonical at construction
+    gradient                    the one derivative rule, reverse and forward
+    simplify                    rules as data under a cost gate
+    lower, pipeline             GRAPH to PROGRAM (codegen.program), the pass list, compile
+    training, checkpoint, cli   the loop, the files, the command line
+    oracle                      what everything is tested against
+"""
+
+from __future__ import annotations
+
+import codegen as _codegen
+
+if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
+    raise ImportError(
+        "symprop needs its own package 'codegen', but another one of that name comes first on the "
+        f"path ({getattr(_codegen, '__file__', 'unknown')}): remove or rename it"
+    )
+
+from codegen.index import dim as Dim  # noqa: E402, N812
+from symprop.errors import (  # noqa: E402
+    DataError,
+    DeclarationError,
+    ShapeError,
+    SympropError,
+    UnsupportedError,
+    VerificationError,
+)
+from symprop.expression import (  # noqa: E402
+    Expr,
+    constant,
+    index,
+    indices,
+    input,
+    labels,
+    parameter,
+    scalar,
+    size,
+    state,
+)
+from symprop.gradient import gradient, jvp, vjp  # noqa: E402
+from symprop.ops.composite import (  # noqa: E402
+    attention,
+    avg_pool2d,
+    batch_norm,
+    conv2d,
+    cross_entropy,
+    layer_norm,
+    log_softmax,
+    logsumexp,
+    max_pool2d,
+    mse,
+    rms_norm,
+    softmax,
+)
+from symprop.ops.control import region, scan, stop_gradient, update  # noqa: E402
+from symprop.ops.declare import define as elementwise  # noqa: E402
+from symprop.ops.elementwise import (  # noqa: E402
+    abs,
+    clip,
+    cos,
+    elu,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    gelu,
+    gelu_tanh,
+    leaky_relu,
+    log,
+    log1p,
+    log_sigmoid,
+    maximum,
+    minimum,
+    normal_cdf,
+    normal_pdf,
+    relu,
+    sech2,
+    sigmoid,
+    sign,
+    silu,
+    sin,
+    softplus,
+    sqrt,
+    square,
+    tanh,
+)
+from symprop.ops.indexing import concat, embedding, flip, pad, stack, take  # noqa: E402
+from symprop.ops.structural import (  # noqa: E402
+    argmax,
+    argmin,
+    broadcast_to,
+    cumprod,
+    cumsum,
+    einsum,
+    max,
+    mean,
+    min,
+    power,
+    prod,
+    reshape,
+    sum,
+    transpose,
+    where,
+)

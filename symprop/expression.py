@@ -1,0 +1,636 @@
+"""Expr: the value a user holds; and the declarations of inputs, parameters and states.
+
+In: names and dims, arrays, Python numbers, operators with NumPy's names and broadcasting and the
+array API's promotion. Out: graph nodes.
+
+    dims := "batch pixel=64" | ("batch", 64) | 64 | ()     -- a bare word is a symbolic dimension
+
+Guarantees: names are identifiers joined by dots, so that what reaches generated code and comments
+is ours; an expression is immutable; every error names the variables, both shapes and the place.
+Python control flow on values is not possible: the truth value of an expression raises.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+
+from codegen.index import Dim, Ix, as_ix, dim
+from symprop import graph
+from symprop import term as t
+from symprop.errors import DeclarationError, ShapeError, UnsupportedError, listed, quoted
+from symprop.graph import FLOATS, INTS, IndexOf, Leaf, Node, Origin
+from symprop.make import elementwise as map_node
+from symprop.make import fresh, make
+
+DTYPES = ("float", "float32", "float64", "int32", "int64", "bool")
+_RANK = {d: k for k, d in enumerate(("bool", "int32", "int64", "float", "float32", "float64"))}
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MAX_NAME = 200
+
+Number = int | float | Fraction
+
+
+class Expr:
+    """A symbolic value. Arithmetic, comparison, indexing and NumPy's methods make new ones."""
+
+    __slots__ = ("node",)
+    __array_ufunc__ = None  # NumPy arrays defer to the reflected operators below
+    node: Node
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    # --- what it is ---------------------------------------------------------------------
+    @property
+    def dims(self) -> tuple[Any, ...]:
+        """Sizes: an int, a symbolic dimension (``.name``), or an affine combination of some."""
+        return tuple(public_dim(d) for d in self.node.dims)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The same as ``dims``."""
+        return self.dims
+
+    @property
+    def ndim(self) -> int:
+        return len(self.node.dims)
+
+    @property
+    def dtype(self) -> str:
+        return self.node.dtype
+
+    @property
+    def name(self) -> str:
+        """The user's name, or ""."""
+        return self.node.name
+
+    @property
+    def T(self) -> Expr:
+        """Axes reversed."""
+        return self.transpose()
+
+    def named(self, name: str) -> Expr:
+        """The same value under a name that generated code and messages will use."""
+        check_name(name, "a value")
+        graph.rename(self.node, name)
+        return self
+
+    def __repr__(self) -> str:
+        title = self.name or "expression"
+        return f"{title} : {self.dtype}[{', '.join(map(str, self.dims))}]"
+
+    def __bool__(self) -> bool:
+        raise UnsupportedError(
+            f"{describe(self)} has no value while the network is declared, so Python's if, and, or "
+            "and not cannot use it: use prop.where, &, | and ~"
+        )
+
+    def __iter__(self) -> Any:
+        raise UnsupportedError(
+            f"{describe(self)} cannot be iterated over: index it, or use prop.scan"
+        )
+
+    __hash__ = object.__hash__
+
+    # --- arithmetic ---------------------------------------------------------------------
+    def __add__(self, other: Any) -> Expr:
+        return pointwise("+", lambda a, b: a + b, self, other)
+
+    def __radd__(self, other: Any) -> Expr:
+        return pointwise("+", lambda a, b: a + b, other, self)
+
+    def __sub__(self, other: Any) -> Expr:
+        return pointwise("-", lambda a, b: a - b, self, other)
+
+    def __rsub__(self, other: Any) -> Expr:
+        return pointwise("-", lambda a, b: a - b, other, self)
+
+    def __mul__(self, other: Any) -> Expr:
+        return pointwise("*", lambda a, b: a * b, self, other)
+
+    def __rmul__(self, other: Any) -> Expr:
+        return pointwise("*", lambda a, b: a * b, other, self)
+
+    def __truediv__(self, other: Any) -> Expr:
+        return divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Expr:
+        return divide(other, self)
+
+    def __neg__(self) -> Expr:
+        return pointwise("-", lambda a: -a, self)
+
+    def __pos__(self) -> Expr:
+        return self
+
+    def __abs__(self) -> Expr:
+        from symprop.ops.elementwise import abs as absolute
+
+        return cast(Expr, absolute(self))
+
+    def __pow__(self, other: Any) -> Expr:
+        from symprop.ops.structural import power
+
+        return power(self, other)
+
+    def __rpow__(self, other: Any) -> Expr:
+        from symprop.ops.structural import power
+
+        return power(other, self)
+
+    def __matmul__(self, other: Any) -> Expr:
+        from symprop.ops.structural import matmul
+
+        return matmul(self, as_expr(other))
+
+    def __rmatmul__(self, other: Any) -> Expr:
+        from symprop.ops.structural import matmul
+
+        return matmul(as_expr(other), self)
+
+    # --- comparison and logic -----------------------------------------------------------
+    def __lt__(self, other: Any) -> Expr:
+        return compare("<", t.LT, self, other)
+
+    def __le__(self, other: Any) -> Expr:
+        return compare("<=", t.LE, self, other)
+
+    def __gt__(self, other: Any) -> Expr:
+        return compare(">", t.LT, other, self)
+
+    def __ge__(self, other: Any) -> Expr:
+        return compare(">=", t.LE, other, self)
+
+    def __eq__(self, other: object) -> Expr:  # type: ignore[override]
+        return compare("==", t.EQ, self, other)
+
+    def __ne__(self, other: object) -> Expr:  # type: ignore[override]
+        return compare("!=", t.NE, self, other)
+
+    def __and__(self, other: Any) -> Expr:
+        return compare("&", t.AND, _truth(self, "&"), _truth(other, "&"))
+
+    def __or__(self, other: Any) -> Expr:
+        return compare("|", t.OR, _truth(self, "|"), _truth(other, "|"))
+
+    def __invert__(self) -> Expr:
+        return compare("~", t.NOT, _truth(self, "~"))
+
+    __rand__ = __and__
+    __ror__ = __or__
+
+    # --- methods with NumPy's names -------------------------------------------------------
+    def __getitem__(self, key: Any) -> Expr:
+        from symprop.ops.indexing import getitem
+
+        return getitem(self, key)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Expr:
+        return _functions().sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Expr:
+        return _functions().mean(self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Expr:
+        return _functions().max(self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Expr:
+        return _functions().min(self, axis, keepdims)
+
+    def argmax(self, axis: int | None = None) -> Expr:
+        return _functions().argmax(self, axis)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Expr:
+        return _functions().prod(self, axis, keepdims)
+
+    def cumsum(self, axis: int) -> Expr:
+        return _functions().cumsum(self, axis)
+
+    def reshape(self, *shape: Any) -> Expr:
+        return _functions().reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Expr:
+        return _functions().transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+
+    def astype(self, dtype: str) -> Expr:
+        return cast_to(self, dtype)
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise UnsupportedError(
+            f"{describe(self)} is symbolic and holds no numbers: compile it with prop.compile, "
+            "or use symprop's function of that name"
+        )
+
+
+def _functions() -> Any:
+    from symprop.ops import structural
+
+    return structural
+
+
+# --- names, dims, dtypes ---------------------------------------------------------------------
+
+
+def check_name(name: object, what: str) -> str:
+    """A name of identifiers joined by dots, or a DeclarationError."""
+    if not isinstance(name, str):
+        raise DeclarationError(f"the name of {what} must be text, but is {quoted(name)}")
+    parts = name.split(".")
+    legal = len(name) <= MAX_NAME and name.isascii() and all(_WORD.fullmatch(p) for p in parts[:1])
+    legal = legal and all(re.fullmatch(r"[A-Za-z0-9_]+", p) for p in parts)
+    if not legal:
+        raise DeclarationError(
+            f"{quoted(name)} cannot name {what}: use ASCII letters, digits and _, not starting "
+            f'with a digit, at most {MAX_NAME} characters, dots between parts ("hidden.weight")'
+        )
+    if any(keyword.iskeyword(p) for p in parts) or name.startswith("__"):
+        raise DeclarationError(
+            f"{quoted(name)} cannot name {what}: it is a word of Python; add an underscore"
+        )
+    return name
+
+
+def public_dim(d: Ix) -> Any:
+    """An int, a Dim, or the combination itself."""
+    if d.value is not None:
+        return d.value
+    return d.atom if isinstance(d.atom, Dim) else d
+
+
+def parse_dims(dims: Any, what: str) -> tuple[tuple[Ix, ...], tuple[str, ...]]:
+    """Sizes and axis names from "batch pixel=64", a tuple, or an int."""
+    parts = dims.split() if isinstance(dims, str) else dims
+    if isinstance(parts, int | Dim | Ix) and not isinstance(parts, bool):
+        parts = (parts,)
+    if not isinstance(parts, Sequence):
+        raise DeclarationError(
+            f"the dims of {what} must be a string such as 'batch pixel=64', a tuple or an int, "
+            f"but are {quoted(dims)}"
+        )
+    sizes, axes = [], []
+    for part in parts:
+        size, axis = _parse_dim(part, what)
+        sizes.append(size)
+        axes.append(axis)
+    named = [a for a in axes if a]
+    if len(set(named)) != len(named):
+        twice = next(a for a in named if named.count(a) > 1)
+        raise DeclarationError(f"{what} names the dimension {quoted(twice)} twice: name each once")
+    return tuple(sizes), tuple(axes)
+
+
+def _parse_dim(part: Any, what: str) -> tuple[Ix, str]:
+    if isinstance(part, Dim):
+        return part.ix(), part.name
+    if isinstance(part, Ix):
+        return part, ""
+    name, size = "", part
+    if isinstance(part, str):
+        name, _, text = part.partition("=")
+        if not _WORD.fullmatch(name) or keyword.iskeyword(name) or len(name) > MAX_NAME:
+            raise DeclarationError(
+                f"{quoted(part)} is not a dimension of {what}: write a word (batch) for a free "
+                "size or word=number (pixel=64) for a fixed one"
+            )
+        if not text and "=" not in part:
+            return dim(name).ix(), name
+        if not (text.isascii() and text.isdigit()) or len(text) > 12:
+            raise DeclarationError(
+                f"the size in {quoted(part)}, a dimension of {what}, must be a whole number"
+            )
+        size = int(text)
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise DeclarationError(
+            f"a dimension of {what} must be a positive whole number or a name, but is {quoted(part)}"
+        )
+    return as_ix(int(size)), name
+
+
+def check_dtype(dtype: str, what: str) -> str:
+    """One of the dtypes, or a DeclarationError."""
+    if dtype not in DTYPES:
+        raise DeclarationError(
+            f"the dtype of {what} must be one of {', '.join(DTYPES)}, but is {quoted(dtype)}"
+        )
+    return dtype
+
+
+def promote(*dtypes: str) -> str:
+    """The array API's promotion; bool or int with float takes the float's dtype."""
+    return max(dtypes, key=_RANK.__getitem__)
+
+
+# --- declarations ------------------------------------------------------------------------------
+
+
+def input(name: str, dims: Any = (), dtype: str = "float") -> Expr:
+    """A value handed in at every call.
+
+    Args:
+        name: unique within one compile.
+        dims: see the module's docstring; a symbolic dimension is shared by name.
+        dtype: "float" (the width chosen at compile), float32, float64, int32, int64 or bool.
+
+    Raises:
+        DeclarationError: for a name, a dimension or a dtype that cannot be declared.
+    """
+    check_name(name, "an input")
+    sizes, axes = parse_dims(dims, quoted(name))
+    return Expr(graph.new_leaf("input", name, sizes, check_dtype(dtype, quoted(name)), axes))
+
+
+def labels(name: str, dims: Any, classes: int) -> Expr:
+    """Whole numbers 0 .. classes-1 (int64), such as the classes of samples."""
+    check_name(name, "labels")
+    sizes, axes = parse_dims(dims, quoted(name))
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
+        raise DeclarationError(
+            f"the number of classes of {quoted(name)} must be a positive whole number, "
+            f"but is {quoted(classes)}"
+        )
+    return Expr(graph.new_leaf("input", name, sizes, "int64", axes, 0, classes - 1))
+
+
+def indices(name: str, dims: Any, below: int) -> Expr:
+    """Whole numbers 0 .. below-1 (int64) to look things up with: the same as ``labels``."""
+    return labels(name, dims, below)
+
+
+def parameter(name: str, dims: Any, init: Any, dtype: str = "float") -> Expr:
+    """A value that training changes; ``init`` is an initializer or an array of its shape."""
+    check_name(name, "a parameter")
+    sizes, axes = parse_dims(dims, quoted(name))
+    _check_init(name, sizes, init)
+    return Expr(
+        graph.new_leaf("parameter", name, sizes, check_dtype(dtype, quoted(name)), axes, init=init)
+    )
+
+
+def state(name: str, dims: Any = (), init: Any = 0.0, dtype: str = "float") -> Expr:
+    """A value that steps carry on but training does not differentiate (slots, averages)."""
+    check_name(name, "a state")
+    sizes, axes = parse_dims(dims, quoted(name))
+    _check_init(name, sizes, init)
+    return Expr(
+        graph.new_leaf("state", name, sizes, check_dtype(dtype, quoted(name)), axes, init=init)
+    )
+
+
+def _check_init(name: str, sizes: tuple[Ix, ...], init: Any) -> None:
+    if any(s.value is None for s in sizes):
+        raise DeclarationError(
+            f"{quoted(name)} must have fixed sizes, but one is free: write word=number"
+        )
+    if callable(init) or isinstance(init, int | float):
+        return
+    found = np.shape(init)
+    expected = tuple(s.value for s in sizes)
+    if found != expected:
+        raise ShapeError(f"the initial array of {quoted(name)} is {found}, expected {expected}")
+
+
+def scalar(name: str, default: float | None = None) -> Expr:
+    """A float input without dims that may be left out of a call when it has a default."""
+    check_name(name, "a scalar")
+    return Expr(graph.new_leaf("scalar", name, (), "float", default=default))
+
+
+def constant(array: Any, name: str = "constant") -> Expr:
+    """Fixed numbers, stored in the graph (floats take the width chosen at compile)."""
+    check_name(name, "a constant")
+    data = np.array(array)
+    if data.dtype.kind == "f":
+        dtype, low, high = "float", None, None
+        data = data.astype(np.float64)
+    elif data.dtype.kind in "iub":
+        dtype = "bool" if data.dtype.kind == "b" else "int64"
+        data = data.astype(dtype)
+        low, high = (int(data.min()), int(data.max())) if data.size else (0, 0)
+    else:
+        raise DeclarationError(
+            f"a constant must hold real numbers or booleans, but its dtype is {data.dtype}"
+        )
+    data.setflags(write=False)
+    leaf = graph.new_leaf("constant", name, data.shape, dtype, (), low, high, init=data)
+    return Expr(leaf)
+
+
+def index(extent: Any) -> Expr:
+    """0, 1, ..., extent-1 as an int64 vector; the extent an int or a dimension."""
+    sizes, _ = parse_dims(extent, "an index range")
+    loops = fresh(sizes[:1])
+    return Expr(make("sum", loops, 1, (), t.read(0), (IndexOf(loops[0].ix()),), "int64"))
+
+
+def size(x: Expr, axis: int) -> Expr:
+    """The extent of an axis as an int64 value without dims."""
+    d = x.node.dims[normal_axis(axis, x.ndim, describe(x))]
+    return Expr(make("sum", (), 0, (), t.read(0), (IndexOf(d),), "int64"))
+
+
+# --- operands ------------------------------------------------------------------------------------
+
+
+def describe(x: Expr) -> str:
+    """The value in a message: its name, or what made it, with the place of declaration."""
+    where = graph.origin(x.node).place
+    title = quoted(x.name) if x.name else "an expression"
+    return f"{title} ({where})" if where else title
+
+
+def as_expr(x: Any) -> Expr:
+    """An expression, an array (a constant) or a number as an expression."""
+    if isinstance(x, Expr):
+        return x
+    if isinstance(x, bool | int | float | np.number | np.ndarray | list | tuple | np.bool_):
+        if isinstance(x, bool | int | float) or np.ndim(x) == 0:
+            value = number(x)
+            kind = "bool" if isinstance(x, bool | np.bool_) else (
+                "int64" if isinstance(x, int | np.integer) else "float"
+            )  # fmt: skip
+            return Expr(make("sum", (), 0, (), value, (), kind))
+        return constant(x)
+    raise DeclarationError(
+        f"expected an expression, an array or a number, but got {type(x).__name__} {quoted(x)}: "
+        "declare a variable with prop.input"
+    )
+
+
+def number(x: Any) -> t.Term:
+    """A Python or NumPy number as an exact term: floats by their shortest decimal."""
+    if isinstance(x, bool | np.bool_):
+        return t.num(int(x))
+    if isinstance(x, Fraction | int):
+        return t.num(x)
+    if isinstance(x, np.integer):
+        return t.num(int(x))
+    value = float(x)
+    if math.isnan(value):
+        return t.call(t.NAN)
+    if math.isinf(value):
+        return t.call(t.INFINITY) if value > 0 else t.neg(t.call(t.INFINITY))
+    return t.num(Fraction(repr(value)))
+
+
+def is_number(x: object) -> bool:
+    """True for a scalar number that joins a formula as an exact constant."""
+    if isinstance(x, bool | int | float | Fraction | np.number | np.bool_):
+        return True
+    return isinstance(x, np.ndarray) and x.ndim == 0
+
+
+def broadcast(label: str, exprs: Sequence[Expr]) -> tuple[Ix, ...]:
+    """NumPy's broadcasting of shapes, or a ShapeError naming both operands."""
+    rank = max((e.ndim for e in exprs), default=0)
+    out: list[Ix] = []
+    for axis in range(rank):
+        size, first = as_ix(1), None
+        for e in exprs:
+            k = axis - (rank - e.ndim)
+            if k < 0:
+                continue
+            d = e.node.dims[k]
+            if d is size or d.value == 1:
+                continue
+            if size.value == 1:
+                size, first = d, e
+                continue
+            other = cast(Expr, first)
+            raise ShapeError(
+                f"{label} needs shapes that broadcast, got {shape_text(other)} from "
+                f"{describe(other)} and {shape_text(e)} from {describe(e)} ({graph.place()}): "
+                f"axis {axis - rank} is {size!r} in one and {d!r} in the other"
+            )
+        out.append(size)
+    return tuple(out)
+
+
+def shape_text(e: Expr) -> str:
+    """Shape with axis names: [batch, pixel=64]."""
+    axes = axis_names(e.node)
+    parts = []
+    for d, a in zip(e.node.dims, axes, strict=True):
+        parts.append(f"{a}={d!r}" if a and repr(d) != a else repr(d))
+    return f"[{', '.join(parts)}]"
+
+
+def axis_names(node: Node) -> tuple[str, ...]:
+    """The names of a value's axes, inherited from what it reads; "" where unknown."""
+    if isinstance(node, Leaf):
+        return node.axes
+    if isinstance(node, graph.Reduce):
+        found = [""] * node.nout
+        for r in node.reads:
+            if isinstance(r, graph.At) and len(r.node.dims) and "" in found:
+                inner = _axes_shallow(r.node)
+                for name, ix in zip(inner, r.index, strict=True):
+                    atom = ix.atom
+                    for k, item in enumerate(node.outer):
+                        if atom is item and not found[k]:
+                            found[k] = name
+        for k, d in enumerate(node.dims):
+            if not found[k] and isinstance(d.atom, Dim):
+                found[k] = d.atom.name
+        return tuple(found)
+    return tuple(d.atom.name if isinstance(d.atom, Dim) else "" for d in node.dims)
+
+
+def _axes_shallow(node: Node) -> tuple[str, ...]:
+    if isinstance(node, Leaf):
+        return node.axes
+    return tuple(d.atom.name if isinstance(d.atom, Dim) else "" for d in node.dims)
+
+
+def normal_axis(axis: Any, ndim: int, what: str) -> int:
+    """An axis in 0 .. ndim-1, or a ShapeError."""
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
+        raise ShapeError(
+            f"axis {quoted(axis)} is out of range for {what}, which has {ndim} dimensions"
+        )
+    return int(axis) % ndim
+
+
+def finish(node: Node, rule: str, inputs: Sequence[Expr] = ()) -> Expr:
+    """Wrap a node, recording the user's place."""
+    graph.remember(node, Origin(graph.place(), rule, tuple(e.node for e in inputs)))
+    return Expr(node)
+
+
+def pointwise(label: str, formula: Callable[..., t.Term], *args: Any, dtype: str = "") -> Expr:
+    """An elementwise node of a formula over terms; numbers join it as exact constants."""
+    exprs, slots = [], []
+    kinds = []
+    for arg in args:
+        if is_number(arg):
+            slots.append(number(arg))
+            if isinstance(arg, float | np.floating | Fraction):
+                kinds.append("float")
+            continue
+        e = as_expr(arg)
+        slots.append(t.read(len(exprs)))
+        exprs.append(e)
+    dims = broadcast(label, exprs)
+    if not dtype:
+        own = [e.dtype for e in exprs]
+        dtype = promote(*own, *(k for k in kinds if not any(d in FLOATS for d in own)))
+        if dtype == "bool":
+            dtype = "int64"
+    node = map_node(formula(*slots), [e.node for e in exprs], dims, dtype)
+    return finish(node, label, exprs)
+
+
+def divide(a: Any, b: Any) -> Expr:
+    """a / b in floats; division by the constant 0 is refused."""
+    if is_number(b) and b == 0:
+        raise DeclarationError(f"division by the constant 0 ({graph.place()})")
+    kinds = [as_expr(x).dtype for x in (a, b) if not is_number(x)]
+    dtype = promote(*kinds) if kinds else "float"
+    return pointwise("/", lambda x, y: x / y, a, b, dtype=dtype if dtype in FLOATS else "float")
+
+
+def compare(label: str, fn: t.Function, *args: Any) -> Expr:
+    """A comparison or a logical operation: a bool expression."""
+    return pointwise(label, lambda *x: t.call(fn, *x), *args, dtype="bool")
+
+
+def _truth(x: Any, label: str) -> Any:
+    if isinstance(x, bool | np.bool_):
+        return x
+    e = as_expr(x)
+    if e.dtype != "bool":
+        raise DeclarationError(
+            f"{label} needs bool operands, but {describe(e)} is {e.dtype}: compare it first"
+        )
+    return e
+
+
+def cast_to(x: Expr, dtype: str) -> Expr:
+    """The value in another dtype (floats to integers truncate toward zero)."""
+    check_dtype(dtype, "astype")
+    if x.dtype == dtype:
+        return x
+    fn = t.CASTS[dtype]
+    return pointwise("astype", lambda a: t.call(fn, a), x, dtype=dtype)
+
+
+def apply(fn: t.Function, *args: Any) -> Expr:
+    """An elementwise op of the registry on expressions, arrays and numbers."""
+    kinds = [as_expr(x).dtype for x in args if not is_number(x)]
+    dtype = promote(*kinds) if kinds else "float"
+    if fn.kind == "bool":
+        dtype = "bool"
+    elif fn.kind == "float" and dtype not in FLOATS:
+        dtype = "float"
+    elif dtype == "bool":
+        dtype = "int64"
+    return pointwise(fn.name, lambda *x: t.call(fn, *x), *args, dtype=dtype)
+
+
+__all__ = ["INTS", "Expr", "apply", "as_expr", "listed"]

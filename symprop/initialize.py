@@ -1,0 +1,99 @@
+"""Starting values of parameters.
+
+In: a random generator and the shape of a parameter, `(out, in)` or `(out, in, window...)`.
+Out: a float64 array of that shape; it is rounded to the compiled width afterwards, so a seed gives
+the same start in every width.
+Guarantees: the same generator state gives the same array; an initialiser is immutable and can be
+shared between parameters.
+
+It does not know layers, and it does not choose which generator a parameter gets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from symprop.errors import DeclarationError, listed, quoted
+
+__all__ = ["Constant", "Glorot", "He", "Initializer", "Zeros", "initializer"]
+
+Values = NDArray[np.float64]
+Initializer = Callable[[np.random.Generator, tuple[int, ...]], Values]
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many inputs an output reads, and how many outputs an input feeds (window included)."""
+    if len(shape) < 2:
+        raise DeclarationError(
+            f"Glorot and He need a shape (out, in, ...), but got {shape}: "
+            "use Zeros() or Constant(value) for a vector"
+        )
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+@dataclass(frozen=True)
+class Glorot:
+    """Uniform on +-sqrt(6 / (fan_in + fan_out)): keeps the variance through tanh layers.
+
+    X. Glorot and Y. Bengio, Understanding the difficulty of training deep feedforward neural
+    networks, AISTATS 2010, equation 16.
+    """
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+        bound = math.sqrt(6 / max(1, sum(fans(shape))))
+        return rng.uniform(-bound, bound, size=shape)
+
+
+@dataclass(frozen=True)
+class He:
+    """Normal with variance 2 / fan_in: keeps the variance through ReLU layers.
+
+    K. He, X. Zhang, S. Ren and J. Sun, Delving deep into rectifiers, ICCV 2015, equation 10.
+    """
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+        fan_in, _ = fans(shape)
+        return rng.normal(0.0, math.sqrt(2 / max(1, fan_in)), size=shape)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value everywhere."""
+
+    value: float
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+        return np.full(shape, self.value, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Zero everywhere: the usual start of a bias."""
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+        return np.zeros(shape, dtype=np.float64)
+
+
+BY_NAME: dict[str, Initializer] = {"glorot": Glorot(), "he": He(), "zeros": Zeros()}
+
+
+def initializer(init: str | Initializer) -> Initializer:
+    """The initialiser that `init` names, or `init` itself where it is one."""
+    if isinstance(init, str):
+        if init not in BY_NAME:
+            raise DeclarationError(
+                f"init={quoted(init)} is not known: use one of {listed(BY_NAME)} or an initialiser "
+                "such as prop.He()"
+            )
+        return BY_NAME[init]
+    if not callable(init):
+        raise DeclarationError(
+            f"init must be a name or a function (rng, shape) -> array, but is {quoted(init)}"
+        )
+    return init

@@ -1,0 +1,380 @@
+"""make: the one constructor of value nodes; what it returns is canonical.
+
+In: an op, loops, guards, a body over reads. Out: the interned node of that value, or a simpler
+one (an operand itself, a constant).
+
+What is settled here, so that an invalid or a second form of a node cannot exist: loops of extent
+1 are index 0; guards that always hold are dropped, one that never holds makes the identity;
+equality guards are solved for reduced loops (``symprop.solver``); reads are sorted, shared and
+those unused dropped; a reduced loop that nothing reads multiplies (sum) or vanishes (max, min);
+loops are renumbered; a constant operand is read as its number; a copy of an operand is the
+operand.
+
+Guarantee: the value at every point is unchanged by each of these over the reals, and exactly so
+in floats but for the product with an extent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from codegen.index import Guard, Ix, Loop, as_ix, constant, guard, loop, substitute
+from symprop import term as t
+from symprop.graph import (
+    FLOATS,
+    NODES,
+    At,
+    IndexOf,
+    Node,
+    Op,
+    Reading,
+    Reduce,
+    digest,
+    gathered,
+    swap_sources,
+)
+from symprop.solver import solve
+from symprop.term import Term
+
+
+def fresh(extents: Iterable[Ix | int], start: int = 0) -> tuple[Loop, ...]:
+    """Loops over the extents, numbered from ``start``."""
+    return tuple(loop(start + k, e) for k, e in enumerate(extents))
+
+
+def filled(value: Term, dims: Sequence[Ix], dtype: str) -> Node:
+    """The constant node."""
+    return _intern("sum", fresh(dims), len(dims), (), value, (), dtype, dtype)
+
+
+def make(
+    op: Op,
+    loops: Sequence[Loop],
+    nout: int,
+    guards: Iterable[Guard | bool],
+    body: Term,
+    reads: Sequence[Reading],
+    dtype: str,
+    accumulator: str = "",
+) -> Node:
+    """The node reducing ``body`` by ``op`` over ``loops[nout:]`` where the guards hold."""
+    accumulator = accumulator or dtype
+    dims = tuple(item.extent for item in loops[:nout])
+    kept = _conjunction(guards)
+    if kept is None:
+        return filled(_identity(op), dims, dtype)
+    body, used = _drop_unused(body, list(reads))
+    state = _State(list(loops), nout, kept, used)
+    if state.flatten_unit_loops() is False or state.solve() is False:
+        return filled(_identity(op), dims, dtype)
+    body = state.constants(body)
+    body = state.unused_loops(op, body)
+    if isinstance(body, t.Num) and (
+        (body.value == 0 and op == "sum") or (op == "sum" and len(state.loops) == nout and not state.guards)
+    ):
+        return filled(body, dims, dtype)
+    body, found = _drop_unused(body, state.reads)
+    state.reads = found
+    state.renumber()
+    body = state.sort_reads(body)
+    body, state.reads = _drop_unused(body, state.reads)
+    copied = _copied(op, state, nout, body, dtype)
+    if copied is not None:
+        return copied
+    return _intern(
+        op, tuple(state.loops), nout, state.guards, body, tuple(state.reads), dtype, accumulator
+    )
+
+
+def _identity(op: Op) -> Term:
+    if op == "sum":
+        return t.num(0)
+    infinity = t.call(t.INFINITY)
+    return t.neg(infinity) if op == "max" else infinity
+
+
+def _conjunction(guards: Iterable[Guard | bool]) -> tuple[Guard, ...] | None:
+    """Sorted, without repetition; None when one is False."""
+    found: dict[Guard, None] = {}
+    for g in guards:
+        if g is False:
+            return None
+        if isinstance(g, Guard):
+            found[g] = None
+    if len(found) < 2:
+        return tuple(found)
+    return tuple(sorted(found, key=lambda g: (g.kind, g.digest)))
+
+
+def _drop_unused(body: Term, reads: list[Reading]) -> tuple[Term, list[Reading]]:
+    if body.reads == tuple(range(len(reads))):
+        return body, reads
+    mapping: list[Term] = [t.read(0)] * len(reads)
+    kept = []
+    for k in body.reads:
+        mapping[k] = t.read(len(kept))
+        kept.append(reads[k])
+    return t.replace(body, mapping), kept
+
+
+class _State:
+    """A node under construction; the only mutable thing here, and it never escapes."""
+
+    def __init__(
+        self, loops: list[Loop], nout: int, guards: tuple[Guard, ...], reads: list[Reading]
+    ) -> None:
+        self.loops, self.nout, self.guards, self.reads = loops, nout, guards, reads
+
+    def apply(self, mapping: Mapping[Loop, Ix]) -> bool:
+        """Substitute loops everywhere; False when a guard became impossible."""
+        self.reads = [_moved(r, mapping) for r in self.reads]
+        return self.set_guards(guard(substitute(g.ix, mapping), g.kind) for g in self.guards)
+
+    def set_guards(self, guards: Iterable[Guard | bool]) -> bool:
+        kept = _conjunction(guards)
+        if kept is None:
+            return False
+        self.guards = kept
+        return True
+
+    def flatten_unit_loops(self) -> bool:
+        """A loop of extent 1 is index 0; a reduced one is gone."""
+        unit = [item for item in self.loops if item.extent.value == 1]
+        if not unit:
+            return True
+        zero = constant(0)
+        holds = self.apply({item: zero for item in unit})
+        self.loops = [
+            item
+            for k, item in enumerate(self.loops)
+            if k < self.nout or item.extent.value != 1
+        ]
+        return holds
+
+    def solve(self) -> bool:
+        """Turn equality guards on reduced loops into index substitutions."""
+        if len(self.loops) == self.nout or not any(g.kind == "==" for g in self.guards):
+            return True
+        solved = solve(self.loops[self.nout :], self.guards)
+        if solved is None:
+            return False
+        for step in solved.steps:
+            self.reads = [step.read(r) for r in self.reads]
+        self.loops = self.loops[: self.nout] + list(solved.loops)
+        return self.set_guards(solved.guards)
+
+    def constants(self, body: Term) -> Term:
+        """Read constant nodes and constant indices as their numbers; drop dead read guards."""
+        if not self.reads:
+            return body
+        mapping: list[Term] = []
+        changed = False
+        known = set(self.guards)
+        for k, r in enumerate(self.reads):
+            value: Term = t.read(k)
+            if isinstance(r, IndexOf):
+                if r.ix.value is not None:
+                    value = t.num(r.ix.value)
+            else:
+                if r.guards:
+                    left = _conjunction(g for g in r.guards if g not in known)
+                    r = At(r.node, r.index, left or ())
+                    self.reads[k] = r
+                node = r.node
+                if isinstance(node, Reduce) and not node.reads and not node.guards:
+                    if len(node.loops) == node.nout and not r.guards:
+                        value = node.body
+            changed |= value is not t.read(k)
+            mapping.append(value)
+        return t.replace(body, mapping) if changed else body
+
+    def unused_loops(self, op: Op, body: Term) -> Term:
+        """A reduced loop that neither reads nor guards mention."""
+        if len(self.loops) == self.nout:
+            return body
+        seen: set[Loop] = set()
+        for k in body.reads:
+            r = self.reads[k]
+            for ix in (r.ix,) if isinstance(r, IndexOf) else r.index:
+                seen.update(ix.loops)
+            if isinstance(r, At):
+                for g in r.guards:
+                    seen.update(g.ix.loops)
+        for g in self.guards:
+            seen.update(g.ix.loops)
+        for item in [x for x in self.loops[self.nout :] if x not in seen]:
+            if op != "sum":
+                low = guard(item.extent - 1, ">=")
+                if low is not True:  # an empty extremum stays one
+                    continue
+            elif item.extent.value is not None:
+                body = t.mul(body, t.num(item.extent.value))
+            else:
+                body = t.mul(body, t.read(len(self.reads)))
+                self.reads.append(IndexOf(item.extent))
+            self.loops.remove(item)
+        return body
+
+    def renumber(self) -> None:
+        """Positions 0, 1, ...; reduced loops in order of first use by the sorted reads."""
+        inner = self.loops[self.nout :]
+        if len(inner) > 1:
+            mask = {item: loop(900, item.extent).ix() for item in inner}
+            ordered = sorted(self.reads, key=lambda r: _read_key(_moved(r, mask)))
+            rank: dict[Loop, None] = {}
+            for r in ordered:
+                for ix in (r.ix,) if isinstance(r, IndexOf) else r.index:
+                    mine = [item for item in inner if item in ix.loops and item not in rank]
+                    mine.sort(key=lambda x: (-abs(ix.coefficient(x)), x.extent.digest))
+                    rank.update(dict.fromkeys(mine))
+            for item in inner:
+                rank.setdefault(item)
+            self.loops = self.loops[: self.nout] + list(rank)
+        if all(item.position == k for k, item in enumerate(self.loops)):
+            return
+        mapping = {
+            item: loop(k, item.extent).ix()
+            for k, item in enumerate(self.loops)
+            if item.position != k
+        }
+        self.apply(mapping)
+        self.loops = [loop(k, item.extent) for k, item in enumerate(self.loops)]
+
+    def sort_reads(self, body: Term) -> Term:
+        """Structural order, each distinct read once."""
+        reads = self.reads
+        order = sorted(range(len(reads)), key=lambda k: _read_key(reads[k]))
+        mapping: list[Term] = [t.read(0)] * len(reads)
+        kept: list[Reading] = []
+        for k in order:
+            if kept and kept[-1] == reads[k]:
+                mapping[k] = t.read(len(kept) - 1)
+            else:
+                mapping[k] = t.read(len(kept))
+                kept.append(reads[k])
+        self.reads = kept
+        return t.replace(body, mapping)
+
+
+def _read_key(r: Reading) -> tuple[bytes, ...]:
+    if isinstance(r, IndexOf):
+        return (b"", r.ix.digest)
+    return (r.node.digest, *(i.digest for i in r.index), *(g.digest for g in r.guards))
+
+
+def _moved(r: Reading, mapping: Mapping[Loop, Ix]) -> Reading:
+    """A read with loops substituted; a guard that became False makes it the constant 0."""
+    if isinstance(r, IndexOf):
+        return IndexOf(substitute(r.ix, mapping))
+    index = tuple(substitute(i, mapping) for i in r.index)
+    if not r.guards:
+        return At(r.node, index)
+    guards = _conjunction(guard(substitute(g.ix, mapping), g.kind) for g in r.guards)
+    if guards is None:
+        return IndexOf(constant(0))
+    return At(r.node, index, guards)
+
+
+def _copied(op: Op, state: _State, nout: int, body: Term, dtype: str) -> Node | None:
+    """The operand itself when this is a copy of it."""
+    if len(state.loops) != nout or state.guards or body is not t.read(0):
+        return None
+    r = state.reads[0]
+    if isinstance(r, IndexOf) or r.guards or r.node.dtype != dtype or len(r.index) != nout:
+        return None
+    for k, (ix, item, d) in enumerate(zip(r.index, state.loops, r.node.dims, strict=True)):
+        plain = ix is item.ix() or (ix.value == 0 and d.value == 1 and item.extent.value == 1)
+        if not plain or item.extent is not d or item.position != k:
+            return None
+    return r.node
+
+
+def _intern(
+    op: Op,
+    loops: tuple[Loop, ...],
+    nout: int,
+    guards: tuple[Guard, ...],
+    body: Term,
+    reads: tuple[Reading, ...],
+    dtype: str,
+    accumulator: str,
+) -> Node:
+    if len(loops) == nout:
+        op, accumulator = "sum", dtype
+    key = (Reduce, op, loops, nout, guards, body, reads, dtype, accumulator)
+    found = NODES.get(key)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    node = Reduce()
+    node.op, node.loops, node.nout, node.guards = op, loops, nout, guards
+    node.body, node.reads, node.dtype, node.accumulator = body, reads, dtype, accumulator
+    node.dims = tuple(item.extent for item in loops[:nout])
+    operands: dict[Node, None] = {}
+    for r in reads:
+        if isinstance(r, IndexOf):
+            operands.update(dict.fromkeys(gathered(r.ix)))
+        else:
+            operands[r.node] = None
+            for ix in r.index:
+                operands.update(dict.fromkeys(gathered(ix)))
+            for g in r.guards:
+                operands.update(dict.fromkeys(gathered(g.ix)))
+    for g in guards:
+        operands.update(dict.fromkeys(gathered(g.ix)))
+    node._operands = tuple(operands)
+    node.digest = digest(
+        op.encode(), dtype.encode(), accumulator.encode(), str(nout).encode(), body.digest,
+        *(item.digest for item in loops), b"|", *(g.digest for g in guards), b"|",
+        *(b for r in reads for b in (b"/", *_read_key(r))),
+    )  # fmt: skip
+    NODES[key] = node
+    return node
+
+
+def remake(node: Reduce, new: Mapping[Node, Node]) -> Node:
+    """A value node with operands replaced."""
+
+    def swapped(g: Guard) -> Guard | bool:
+        return guard(swap_sources(g.ix, new), g.kind)
+
+    reads: list[Reading] = []
+    for r in node.reads:
+        if isinstance(r, IndexOf):
+            reads.append(IndexOf(swap_sources(r.ix, new)))
+            continue
+        index = tuple(swap_sources(i, new) for i in r.index)
+        guards = _conjunction(swapped(g) for g in r.guards)
+        if guards is None:
+            reads.append(IndexOf(constant(0)))
+        else:
+            reads.append(At(new.get(r.node, r.node), index, guards))
+    return make(
+        node.op, node.loops, node.nout, [swapped(g) for g in node.guards], node.body, reads,
+        node.dtype, node.accumulator,
+    )  # fmt: skip
+
+
+def elementwise(
+    body: Term, operands: Sequence[Node], dims: Sequence[Ix], dtype: str, guards: Sequence[Guard | bool] = ()
+) -> Node:
+    """A map over ``dims``; operands are read at the trailing axes (extent 1: index 0)."""
+    loops = fresh(dims)
+    reads = [At(n, aligned(n, loops)) for n in operands]
+    return make("sum", loops, len(loops), guards, body, reads, dtype)
+
+
+def aligned(node: Node, loops: Sequence[Loop]) -> tuple[Ix, ...]:
+    """Indices reading a node broadcast (NumPy's rule) over the loops."""
+    tail = loops[len(loops) - len(node.dims) :]
+    return tuple(
+        constant(0) if d.value == 1 and item.extent is not d else item.ix()
+        for d, item in zip(node.dims, tail, strict=True)
+    )
+
+
+def is_float(dtype: str) -> bool:
+    """True for a floating dtype of known or unknown width."""
+    return dtype in FLOATS
+
+
+__all__ = ["aligned", "as_ix", "elementwise", "filled", "fresh", "is_float", "make", "remake"]

@@ -1,0 +1,1 @@
+"""The operations: scalar functions declared once, and what is composed of them."""

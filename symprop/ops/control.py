@@ -1,0 +1,207 @@
+"""scan, region, update, stop_gradient: recurrence, repetition, state, and where gradients end.
+
+In: Python functions of expressions. Out: expressions. Guarantees: the function is called once, on
+symbolic values; what it reads from outside becomes an operand (values that do not depend on its
+arguments are computed once, outside); equal blocks are one object whatever their leaves are
+called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from codegen.index import Ix
+from symprop import graph
+from symprop import term as t
+from symprop.errors import DeclarationError, ShapeError, quoted
+from symprop.expression import (
+    Expr,
+    as_expr,
+    check_name,
+    describe,
+    finish,
+    parse_dims,
+    pointwise,
+    shape_text,
+)
+from symprop.graph import Atom, Block, Leaf, Node, local_like, make_block, topological
+
+__all__ = ["STOP", "UPDATE", "region", "scan", "stop_gradient", "update"]
+
+STOP = t.Function("stop_gradient", 1, None, kind="same", cost=0)
+UPDATE = Atom(
+    "update",
+    shape=lambda value, state, new: [(value, "float")],
+    vjp=lambda node, cotangents: [cotangents[0], None, None],
+    jvp=lambda node, tangents: [tangents[0]],
+    oracle=lambda value, state, new: (value,),
+)
+
+
+def stop_gradient(x: Any) -> Expr:
+    """The same value, constant for every derivative."""
+    return pointwise("stop_gradient", lambda a: t.call(STOP, a), as_expr(x))
+
+
+def update(value: Any, state: Expr, new: Any) -> Expr:
+    """``value``, marked so that ``state`` becomes ``new`` when a compiled step runs.
+
+    Updates are simultaneous: every read in the step, the new values' included, sees the old state.
+    """
+    value, new = as_expr(value), as_expr(new)
+    if not isinstance(state, Expr) or not isinstance(state.node, Leaf):
+        raise DeclarationError("update needs a state declared with prop.state as its second operand")
+    if state.node.kind not in ("state", "parameter"):
+        raise DeclarationError(f"{describe(state)} is an {state.node.kind}, which no step can "
+                               "change: declare it with prop.state")  # fmt: skip
+    if new.node.dims != state.node.dims:
+        raise ShapeError(f"the new value of {describe(state)} has shape {shape_text(new)}, "
+                         f"expected {shape_text(state)}")  # fmt: skip
+    marked = graph.make_opaque(UPDATE, [value.node, state.node, new.node])
+    return finish(graph.make_output(marked, 0), "update", [value, state, new])
+
+
+def _close(
+    inner: Sequence[Leaf], outputs: Sequence[Node], name: str, prefix: str, titles: Sequence[str]
+) -> tuple[Block, list[Node]]:
+    """The block over positional leaves, and the outside values it reads (hoisted, in order)."""
+    depends: set[Node] = set(inner)
+    captured: dict[Node, None] = {}
+    order = topological(outputs)
+    for node in order:
+        if any(o in depends for o in node.operands):
+            depends.add(node)
+    for node in order:
+        if node in depends:
+            for o in node.operands:
+                if o not in depends and (o.operands or isinstance(o, Leaf)):
+                    captured[o] = None
+    for out in outputs:
+        if out not in depends and (out.operands or isinstance(out, Leaf)):
+            captured[out] = None
+    mapping: dict[Node, Node] = {}
+    for k, node in enumerate((*inner, *captured)):
+        mapping[node] = local_like(k, node)
+    names = [*titles, *(_local_name(graph.hint(c), prefix) for c in captured)]
+    for node in order:
+        if node in depends and not isinstance(node, Leaf):
+            own = graph.hint(node)
+            if own:
+                graph.rename(node, _local_name(own, prefix))
+    closed = graph.substitute(outputs, mapping)
+    leaves = [mapping[n] for n in (*inner, *captured)]
+    return make_block(leaves, closed, name, names), list(captured)  # type: ignore[arg-type]
+
+
+def _local_name(name: str, prefix: str) -> str:
+    return name[len(prefix) + 1 :] if prefix and name.startswith(prefix + ".") else name
+
+
+def _temporary(position: int, like: Node, drop: int = 0) -> Leaf:
+    low, high = (like.low, like.high) if like.dtype in (*graph.INTS, "bool") else (None, None)
+    return graph.new_leaf("local", f"%{position}", like.dims[drop:], like.dtype, low=low, high=high)
+
+
+def scan(
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: Any = None,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """carry, y = step(carry, x) along the leading axis of ``xs``; (final carry, stacked y).
+
+    Args:
+        step: takes a carry (an expression or a tuple of some) and one slice of each of ``xs``,
+            and returns the next carry, of the same shapes, and a value to stack (or None).
+        init: the first carry.
+        xs: an expression or a tuple with equal leading sizes; or None with ``length``.
+        reverse: from the last slice to the first.
+
+    Raises:
+        ShapeError: when the carry changes shape or the leading sizes differ.
+    """
+    one_carry, one_slice = not isinstance(init, tuple), not isinstance(xs, tuple)
+    carries = [as_expr(c) for c in ((init,) if one_carry else init)]
+    slices = [] if xs is None else [as_expr(x) for x in ((xs,) if one_slice else xs)]
+    extent = _length(slices, length)
+    inner = [_temporary(k, c.node) for k, c in enumerate(carries)]
+    inner += [_temporary(len(carries) + k, s.node, 1) for k, s in enumerate(slices)]
+    given = [Expr(leaf) for leaf in inner]
+    carry_in: Any = given[0] if one_carry else tuple(given[: len(carries)])
+    slice_in: Any = tuple(given[len(carries) :])
+    slice_in = None if xs is None else slice_in[0] if one_slice else slice_in
+    result = step(carry_in, slice_in)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise DeclarationError("the step of a scan must return (next carry, value to stack or None)")
+    nexts = [as_expr(c) for c in ((result[0],) if one_carry else result[0])]
+    _check_carries(carries, nexts)
+    one_y = not isinstance(result[1], tuple)
+    ys = [] if result[1] is None else [as_expr(y) for y in ((result[1],) if one_y else result[1])]
+    nexts = [n if n.dtype == c.dtype else n.astype(c.dtype)
+             for n, c in zip(nexts, carries, strict=True)]  # fmt: skip
+    titles = [e.name or f"carry{k}" for k, e in enumerate(carries)]
+    titles += [e.name or f"slice{k}" for k, e in enumerate(slices)]
+    block, captured = _close(inner, [e.node for e in (*nexts, *ys)], "scan", "", titles)
+    arguments = [e.node for e in (*carries, *slices)] + captured
+    node = graph.make_scan(block, extent, reverse, len(carries), len(slices), arguments)
+    outs = [finish(o, "scan", [*carries, *slices]) for o in graph.outputs_of(node)]
+    final: Any = outs[0] if one_carry else tuple(outs[: len(carries)])
+    stacked: Any = tuple(outs[len(carries) :])
+    return final, (None if not ys else stacked[0] if one_y else stacked)
+
+
+def _length(slices: Sequence[Expr], length: Any) -> Ix:
+    for s in slices:
+        if s.ndim == 0:
+            raise ShapeError(f"scan runs along the leading axis, but {describe(s)} has none")
+    sizes = [s.node.dims[0] for s in slices]
+    if length is not None:
+        sizes.append(parse_dims(length, "the length of a scan")[0][0])
+    if not sizes:
+        raise DeclarationError("scan needs xs or a length")
+    for s, d in zip(slices, sizes, strict=False):
+        if d is not sizes[0]:
+            raise ShapeError(f"scan needs equal leading sizes, got {sizes[0]!r} from "
+                             f"{describe(slices[0])} and {d!r} from {describe(s)}")  # fmt: skip
+    return sizes[0]
+
+
+def _check_carries(carries: Sequence[Expr], nexts: Sequence[Expr]) -> None:
+    if len(carries) != len(nexts):
+        raise ShapeError(f"the step of a scan returns {len(nexts)} carries, expected {len(carries)}")
+    for c, n in zip(carries, nexts, strict=True):
+        if c.node.dims != n.node.dims:
+            raise ShapeError(f"the step of a scan turns the carry {describe(c)} of shape "
+                             f"{shape_text(c)} into {shape_text(n)}: it must keep its shape")  # fmt: skip
+
+
+def region(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A repeated part of a network: ``region("block0")(function)(x)``.
+
+    The function's graph becomes a block; all regions with equal blocks (up to their leaves) are
+    differentiated, simplified and emitted once, and called with their own parameters.
+    """
+    check_name(name, "a region")
+
+    def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any) -> Any:
+            exprs = [as_expr(a) for a in args]
+            inner = [_temporary(k, e.node) for k, e in enumerate(exprs)]
+            result = fn(*(Expr(leaf) for leaf in inner))
+            outs = [as_expr(r) for r in (result if isinstance(result, tuple) else (result,))]
+            if not outs:
+                raise DeclarationError(f"the region {quoted(name)} returned nothing")
+            title = name.rstrip("0123456789_.") or name
+            titles = [f"input{k}" if len(exprs) > 1 else "input" for k in range(len(exprs))]
+            block, captured = _close(inner, [e.node for e in outs], title, name, titles)
+            node = graph.make_region(block, [*(e.node for e in exprs), *captured])
+            found = [finish(o, "region", exprs) for o in graph.outputs_of(node)]
+            for k, e in enumerate(found):
+                graph.rename(e.node, name if len(found) == 1 else f"{name}.{k}")
+            return tuple(found) if isinstance(result, tuple) else found[0]
+
+        return called
+
+    return wrap

@@ -1,0 +1,198 @@
+"""The value of a function of ours in arithmetic of any precision: what every backend is held to.
+
+In: a Function of Terms (declared or structural), numbers of an mpmath context.
+Out: its value there, the definition evaluated; selections evaluate only the branch taken.
+
+Guarantees: right at huge arguments too (sigmoid(-1e5), erfc(1e308)); never complex and never an
+exception of arithmetic: outside the domain it is NaN, 1/0 is +inf, as floats have it. A formula of
+the user is evaluated with growing precision until its digits settle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import mpmath
+
+from symprop import term as tm
+from symprop.ops.domain import Interval
+from symprop.term import Call, Function, Num, Prod, Read, Sum, Term
+
+__all__ = ["difference", "evaluate", "reference", "settled"]
+
+Value: TypeAlias = Any  # a number of an mpmath context, which has no types
+MAX_PRECISION = 1 << 14  # bits
+
+
+def reference(function: Function, ctx: Any) -> Callable[..., Value]:
+    """The value of one function as a callable on numbers of the context."""
+    if function.name in STRUCTURAL:
+        return lambda *args: STRUCTURAL[function.name](ctx, *args)
+    primitive = PRIMITIVES.get(function.name)
+    if primitive is not None:
+        return lambda *args: ctx.nan if any(map(ctx.isnan, args)) else primitive(ctx, *args)
+    op = getattr(function, "op", None)
+    if op is None:
+        raise NotImplementedError(f"no reference for the function {function.name}")
+    if op.library:  # written without cancellation: a test compares with four times the digits
+        return lambda *args: evaluate(op.formula_term, args, ctx)
+    return lambda *args: settled(lambda: evaluate(op.formula_term, args, ctx), ctx)
+
+
+def evaluate(term: Term, args: Sequence[Value], ctx: Any) -> Value:
+    """The value of a term, read k being args[k]; branches not taken are not evaluated."""
+    memo: dict[Term, Value] = {}
+
+    def build(t: Term) -> Value:
+        if isinstance(t, Num):
+            return _number(t.value, ctx)
+        if isinstance(t, Read):
+            return args[t.k]
+        if isinstance(t, Sum):
+            total = _number(t.const, ctx)
+            for x, k in t.terms:
+                total = total + _number(k, ctx) * go(x)
+            return total
+        if isinstance(t, Prod):
+            product = ctx.mpf(1)
+            for base, n in t.factors:
+                b = go(base)
+                product = product * (ctx.inf if n < 0 and b == 0 else b**n)
+            return product
+        assert isinstance(t, Call)
+        if t.fn is tm.SELECT:
+            return go(t.args[1] if go(t.args[0]) else t.args[2])
+        return reference(t.fn, ctx)(*map(go, t.args))
+
+    def go(t: Term) -> Value:
+        if t not in memo:
+            memo[t] = build(t)
+        return memo[t]
+
+    return go(term)
+
+
+def settled(compute: Callable[[], Value], ctx: Any) -> Value:
+    """A value computed with doubled precision until two agree to the context's own."""
+    target = ctx.prec
+    bits = target + 20
+    with ctx.workprec(bits):
+        last = compute()
+    while bits < MAX_PRECISION:
+        bits *= 2
+        with ctx.workprec(bits):
+            value = compute()
+            if value == last or (ctx.isnan(value) and ctx.isnan(last)):
+                break
+            if ctx.isfinite(value) and abs(value - last) <= ctx.ldexp(abs(value), -target - 2):
+                break
+        last = value
+    return +value
+
+
+def _number(q: Any, ctx: Any) -> Value:
+    return ctx.mpf(q.numerator) / q.denominator
+
+
+def _erfc(ctx: Any, x: Value) -> Value:
+    if x < 1e100 or ctx.isinf(x):
+        return ctx.erfc(x)
+    # mpmath overflows; here the next term of the asymptotic series is below 1e-400
+    square = x * x
+    return ctx.exp(-square) / (x * ctx.sqrt(ctx.pi)) * (1 - 1 / (2 * square))
+
+
+def _power(ctx: Any, x: Value, y: Value) -> Value:
+    if y == 0 or x == 1:
+        return ctx.mpf(1)
+    if ctx.isinf(y):
+        size = abs(x)
+        return ctx.mpf(1) if size == 1 else ctx.inf if (size > 1) == (y > 0) else ctx.mpf(0)
+    if x == 0:
+        return ctx.mpf(0) if y > 0 else ctx.inf
+    if x > 0:
+        return ctx.power(x, y)
+    if not ctx.isint(y):
+        return ctx.nan
+    return ctx.power(-x, y) * (-1 if int(y) % 2 else 1)
+
+
+def _truth(ctx: Any, holds: object) -> Value:
+    return ctx.mpf(1 if holds else 0)
+
+
+def _log(ctx: Any, x: Value) -> Value:
+    return ctx.nan if x < 0 else -ctx.inf if x == 0 else ctx.log(x)
+
+
+def _log1p(ctx: Any, x: Value) -> Value:
+    return ctx.nan if x < -1 else -ctx.inf if x == -1 else x if ctx.isinf(x) else ctx.log1p(x)
+
+
+PRIMITIVES: dict[str, Callable[..., Value]] = {
+    "exp": lambda ctx, x: ctx.exp(x),
+    "expm1": lambda ctx, x: ctx.exp(x) if ctx.isinf(x) and x > 0 else ctx.expm1(x),
+    "log": _log,
+    "log1p": _log1p,
+    "sqrt": lambda ctx, x: ctx.nan if x < 0 else ctx.sqrt(x),
+    "sin": lambda ctx, x: ctx.nan if ctx.isinf(x) else ctx.sin(x),
+    "cos": lambda ctx, x: ctx.nan if ctx.isinf(x) else ctx.cos(x),
+    "tanh": lambda ctx, x: ctx.sign(x) if ctx.isinf(x) else ctx.tanh(x),
+    "erf": lambda ctx, x: ctx.erf(x),
+    "erfc": _erfc,
+    "power": _power,
+    "abs": lambda ctx, x: abs(x),
+    "sign": lambda ctx, x: ctx.sign(x),
+    "maximum": lambda ctx, x, y: max(x, y),
+    "minimum": lambda ctx, x, y: min(x, y),
+}
+"""Functions that mpmath has, by name; NaN arguments are answered before them."""
+
+STRUCTURAL: dict[str, Callable[..., Value]] = {
+    "select": lambda ctx, c, a, b: a if c else b,
+    "lt": lambda ctx, a, b: _truth(ctx, a < b),
+    "le": lambda ctx, a, b: _truth(ctx, a <= b),
+    "eq": lambda ctx, a, b: _truth(ctx, a == b),
+    "ne": lambda ctx, a, b: _truth(ctx, a != b),
+    "not": lambda ctx, a: _truth(ctx, not a),
+    "and": lambda ctx, a, b: _truth(ctx, a and b),
+    "or": lambda ctx, a, b: _truth(ctx, a or b),
+    "strong_mul": lambda ctx, g, d: g if g == 0 else g * d,
+    "inf": lambda ctx: ctx.inf,
+    "nan": lambda ctx: ctx.nan,
+    "pi": lambda ctx: +ctx.pi,
+    "cast_bool": lambda ctx, x: _truth(ctx, x != 0),
+    "cast_int32": lambda ctx, x: ctx.mpf(int(x)),
+    "cast_int64": lambda ctx, x: ctx.mpf(int(x)),
+    "cast_float": lambda ctx, x: x,
+    "cast_float32": lambda ctx, x: x,
+    "cast_float64": lambda ctx, x: x,
+}
+
+
+def difference(
+    a: Term, b: Term, domains: Sequence[Interval], digits: int = 60, decades: float = 3
+) -> str | None:
+    """None if two Terms agree at 60 digits on a grid; else one sentence with a point."""
+    if a is b:
+        return None
+    ctx = mpmath.mp.clone()
+    ctx.dps = digits
+    grid = zip(*(d.points(48, j, decades) for j, d in enumerate(domains)), strict=False)
+    compared = 0
+    for point in grid:
+        args = [ctx.mpf(x) for x in point]
+        u = settled(lambda args=args: evaluate(a, args, ctx), ctx)  # type: ignore[misc]
+        v = settled(lambda args=args: evaluate(b, args, ctx), ctx)  # type: ignore[misc]
+        if not (ctx.isfinite(u) and ctx.isfinite(v)):
+            continue
+        compared += 1
+        tiny = ctx.mpf(10) ** -(digits - 10)
+        # what lies 10**-330 below is no float at all: there only the magnitude counts
+        if abs(u - v) > tiny * max(abs(u), abs(v)) and abs(u - v) > ctx.mpf(10) ** -330:
+            at = ", ".join(f"{x:.6g}" for x in point)
+            return f"at {at} it is {ctx.nstr(v, 10)}, where {ctx.nstr(u, 10)} is expected"
+    if compared < 5:
+        return "it could not be compared, as too few points have a finite value"
+    return None

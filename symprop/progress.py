@@ -1,0 +1,146 @@
+"""What a user sees and can stop while a training runs: history, progress bar, interrupts.
+
+In: the numbers of each epoch; steps that are done; Ctrl-C.
+Out: a history that reads like a mapping of columns; a bar on the terminal; an interrupt that is
+raised between two steps.
+Guarantees: nothing is printed where there is no terminal (unless asked); a second Ctrl-C is raised
+at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["History", "Progress", "interrupts_held"]
+
+
+class History(Mapping[str, list[float]]):
+    """The numbers of every epoch: `history["loss"]` is a list with an entry an epoch."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {}
+        self.epochs = 0
+
+    def append(self, entry: Mapping[str, float]) -> None:
+        """Add one epoch's numbers."""
+        for name, value in entry.items():
+            self._columns.setdefault(name, []).append(float(value))
+        self.epochs += 1
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def to_json(self) -> str:
+        """The columns as JSON; a number that JSON lacks (NaN, infinity) becomes null."""
+        columns = {
+            name: [value if math.isfinite(value) else None for value in values]
+            for name, values in self._columns.items()
+        }
+        return json.dumps(columns, indent=1, allow_nan=False) + "\n"
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self._columns.items())
+        return f"History({self.epochs} epochs{': ' + last if last else ''})"
+
+
+class Progress:
+    """A progress bar over the steps of all epochs, with the last epoch's numbers beside it."""
+
+    def __init__(self, epochs: int, steps: int, shown: bool | None = None) -> None:
+        self._epochs, self._steps, self._shown = epochs, steps, shown
+        self._bar: Any = None
+        self._task: Any = None
+        self._epoch = 0
+
+    def __enter__(self) -> Progress:
+        if self._shown is not False:
+            from rich.console import Console
+
+            console = Console(stderr=True)
+            if self._shown or console.is_terminal or console.is_jupyter:
+                self._start(console)
+        return self
+
+    def _start(self, console: Any) -> None:
+        from rich import progress
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.fields[numbers]}"),
+            console=console,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(
+            f"epoch 0/{self._epochs}", total=self._epochs * self._steps, numbers=""
+        )
+
+    def advance(self) -> None:
+        """One step is done."""
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
+    def epoch(self, entry: Mapping[str, float]) -> None:
+        """One epoch is done."""
+        self._epoch += 1
+        if self._bar is not None:
+            numbers = "  ".join(f"{name} {value:.4f}" for name, value in entry.items())
+            self._bar.update(
+                self._task, description=f"epoch {self._epoch}/{self._epochs}", numbers=numbers
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class interrupts_held:  # noqa: N801, a context manager reads as a verb
+    """Hold back Ctrl-C inside the block, so that a step is finished before it is raised.
+
+    It is raised by `raise_pending` or at the end of the block. Outside the main thread, and where
+    the program has its own handler or none, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self._pending = False
+        self._previous: Any = None
+
+    def __enter__(self) -> interrupts_held:
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            self._previous = signal.signal(signal.SIGINT, self._hold)
+        return self
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        if self._pending:
+            signal.default_int_handler(number, frame)
+        self._pending = True
+
+    def raise_pending(self) -> None:
+        """Raise the interrupt that came, if one did."""
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+        if kind is None:
+            self.raise_pending()

@@ -1,0 +1,338 @@
+"""Training: seeds, splits, metrics, interrupts, files, and the errors of data."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symprop as prop
+from symprop.errors import DataError, DeclarationError, ShapeError, SympropError, UnsupportedError
+from symprop.progress import History, interrupts_held
+
+
+def blobs(count: int = 70, seed: int = 0) -> dict[str, Any]:
+    """Three classes that a small network can tell apart."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, count)
+    centres = np.array([[2, 0, 0, 1], [0, 2, 0, -1], [0, 0, 2, 0]])
+    return {"x": centres[y] + 0.4 * rng.normal(size=(count, 4)), "y": y}
+
+
+def step(metrics: Any = ("accuracy",)) -> prop.TrainingStep:
+    x = prop.input("x", "batch feature=4")
+    y = prop.labels("y", "batch", classes=3)
+    net = prop.Sequential(prop.Dense(8, name="hidden"), prop.tanh, prop.Dense(3, name="logits"))
+    logits = net(x)
+    loss = prop.cross_entropy(logits, y)
+    return prop.training_step(loss, prop.Adam(0.02), outputs={"logits": logits}, metrics=metrics)
+
+
+def weights(trainer: prop.Trainer) -> dict[str, Any]:
+    return {name: array.copy() for name, array in trainer.parameters.items()}
+
+
+def test_fit_learns_and_remembers() -> None:
+    trainer = step().compile(seed=1)
+    data = blobs()
+    before = trainer.evaluate(data)
+    history = trainer.fit(data, epochs=12, batch_size=16, validation_split=0.2, seed=3)
+    after = trainer.evaluate(data)
+    assert history is trainer.history
+    assert history.epochs == 12
+    assert list(history) == ["loss", "accuracy", "validation_loss", "validation_accuracy"]
+    assert all(len(column) == 12 for column in history.values())
+    assert after["loss"] < 0.5 * before["loss"]
+    assert after["accuracy"] > 0.9
+
+
+def test_accuracy_counts_the_hits() -> None:
+    trainer = step().compile()
+    data = blobs()
+    hits = trainer.predict({"x": data["x"]})["logits"].argmax(axis=1) == data["y"]
+    assert trainer.evaluate(data)["accuracy"] == pytest.approx(hits.mean(), abs=1e-6)
+
+
+def test_the_seed_decides_every_byte(tmp_path: Path) -> None:
+    def run(seed: int, order: int) -> bytes:
+        trainer = step().compile(seed=seed)
+        trainer.fit(blobs(), epochs=2, batch_size=16, seed=order)
+        trainer.save(tmp_path / "w")
+        return (tmp_path / "w").read_bytes()
+
+    assert run(0, 0) == run(0, 0)
+    assert len({run(0, 0), run(1, 0), run(0, 1)}) == 3
+
+
+def test_the_start_does_not_depend_on_what_else_is_asked_for() -> None:
+    plain = step(metrics=()).compile(seed=5)
+    full = step().compile(seed=5)
+    for name, array in weights(plain).items():
+        np.testing.assert_array_equal(array, full.parameters[name])
+    wide = step().compile(seed=5, dtype="float64")
+    for name, array in weights(wide).items():
+        np.testing.assert_array_equal(array.astype(np.float32), full.parameters[name])
+
+
+def test_an_epoch_visits_every_example_once() -> None:
+    """With a gradient that is the input itself, one epoch of SGD subtracts the sum of all."""
+    p = prop.parameter("p", 2, np.zeros(2))
+    x = prop.input("x", "batch 2")
+    trainer = prop.training_step(prop.sum(x * p), prop.SGD(1.0)).compile(dtype="float64")
+    data = np.arange(22.0).reshape(11, 2)
+    trainer.fit({"x": data}, epochs=3, batch_size=4)
+    np.testing.assert_allclose(trainer.parameters["p"], -3 * data.sum(axis=0))
+
+
+def test_the_last_batch_counts_by_its_length() -> None:
+    trainer = step().compile(dtype="float64")
+    data = blobs(33)
+    whole = trainer.evaluate(data)
+    parts = trainer.evaluate(data, batch_size=8)
+    for name in whole:
+        assert parts[name] == pytest.approx(whole[name], rel=1e-12)
+
+
+def test_validation_data_is_not_trained_on() -> None:
+    p = prop.parameter("p", (), 0.0)
+    x = prop.input("x", "batch")
+    trainer = prop.training_step(prop.sum(x * p), prop.SGD(1.0)).compile(dtype="float64")
+    data = 2.0 ** np.arange(10)
+    trainer.fit({"x": data}, batch_size=3, validation_split=0.3, seed=2)
+    trained = int(-trainer.parameters["p"])
+    assert trained.bit_count() == 7
+    history = trainer.fit({"x": data}, validation_data={"x": data}, shuffle=False)
+    assert "validation_loss" in history
+    with pytest.raises(DataError, match="not both"):
+        trainer.fit({"x": data}, validation_data={"x": data}, validation_split=0.2)
+
+
+def test_step_returns_the_loss_before_the_update() -> None:
+    trainer = step().compile()
+    data = blobs()
+    before = trainer.evaluate(data)["loss"]
+    assert trainer.step(data) == pytest.approx(before, rel=1e-6)
+    assert trainer.evaluate(data)["loss"] < before
+
+
+def test_predict_needs_what_it_reads_and_any_batch() -> None:
+    trainer = step().compile()
+    data = blobs()
+    logits = trainer.predict({"x": data["x"]})["logits"]
+    assert logits.shape == (70, 3)
+    one = trainer.predict({"x": data["x"][:1], "y": data["y"][:1]})["logits"]
+    np.testing.assert_allclose(one, logits[:1], rtol=1e-5)
+
+
+def test_save_and_load_continue_bit_by_bit(tmp_path: Path) -> None:
+    data = blobs()
+    first = step().compile(seed=0)
+    first.step(data)
+    first.save(tmp_path / "w")
+    second = step().compile(seed=9)
+    second.load(tmp_path / "w")
+    first.step(data)
+    second.step(data)
+    for name, array in weights(first).items():
+        np.testing.assert_array_equal(array, second.parameters[name])
+
+
+def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    trainer = step().compile()
+    before = weights(trainer)
+    (tmp_path / "w").write_bytes(b"nonsense")
+    with pytest.raises(DataError):
+        trainer.load(tmp_path / "w")
+    step().compile(dtype="float64").save(tmp_path / "w")
+    with pytest.raises(DataError, match="float32"):
+        trainer.load(tmp_path / "w")
+    for name, array in before.items():
+        np.testing.assert_array_equal(array, trainer.parameters[name])
+
+
+def test_the_text_that_runs_can_be_read() -> None:
+    recipe = step()
+    trainer = recipe.compile()
+    assert trainer.source() == recipe.source("numpy")
+    assert "hidden_weight" in trainer.source()
+    assert max(map(len, trainer.source().splitlines())) <= 100
+    assert "hidden.weight" in str(recipe.program) or "hidden_weight" in str(recipe.program)
+
+
+class InterruptAfter:
+    """A compiled step that sends Ctrl-C in the middle of call number n."""
+
+    def __init__(self, compiled: Any, n: int) -> None:
+        self.compiled, self.left = compiled, n
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.compiled, name)
+
+    def call(self, arrays: dict[str, Any]) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        return self.compiled.call(arrays)
+
+
+def test_an_interrupt_leaves_the_weights_between_two_steps() -> None:
+    data = blobs()
+    trainer = step().compile()
+    trainer._step = InterruptAfter(trainer._step, 7)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(data, epochs=5, batch_size=16, seed=0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert trainer.history.epochs == 1
+    assert trainer.states["adam.steps"] == 7
+    reference = step().compile()
+    for epoch, count in ((0, 5), (1, 2)):
+        order = np.random.default_rng([0, epoch]).permutation(np.arange(70))
+        for k in range(count):
+            chosen = order[16 * k : 16 * k + 16]
+            reference.step({"x": data["x"][chosen], "y": data["y"][chosen]})
+    for name, array in weights(reference).items():
+        np.testing.assert_array_equal(array, trainer.parameters[name])
+
+
+def test_a_second_interrupt_is_raised_at_once() -> None:
+    reached = []
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("after the first")
+        signal.raise_signal(signal.SIGINT)
+        reached.append("after the second")
+    assert reached == ["after the first"]
+
+
+def test_history_as_json() -> None:
+    history = History()
+    history.append({"loss": 1.5})
+    history.append({"loss": float("nan")})
+    assert json.loads(history.to_json()) == {"loss": [1.5, None]}
+    assert repr(history) == "History(2 epochs: loss=nan)"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": np.zeros(70)}, ["'x'", "(batch, feature=4)", "(70,)"]),
+        ({"x": np.zeros((70, 5))}, ["axis 1 is 5, not 4"]),
+        ({"x": np.zeros((60, 4))}, ["batch is 60 in 'x'", "70 in 'y'"]),
+        ({"x": None}, ["'x'", "missing"]),
+        ({"z": np.zeros(70)}, ["'z'", "not an input"]),
+        ({"y": np.zeros(70)}, ["'y'", "float64", "0 to 2"]),
+        ({"y": np.full(70, 3)}, ["'y'", "0 to 2", "3"]),
+        ({"x": np.zeros((0, 4)), "y": np.zeros(0, int)}, ["at least 1"]),
+    ],
+)
+def test_data_that_does_not_fit(change: dict[str, Any], words: list[str]) -> None:
+    trainer = step().compile()
+    before = weights(trainer)
+    for call in (trainer.fit, trainer.step):
+        with pytest.raises(DataError) as caught:
+            call({**blobs(), **change})
+        for word in words:
+            assert word in str(caught.value)
+    for name, array in before.items():
+        np.testing.assert_array_equal(array, trainer.parameters[name])
+
+
+def test_layouts_of_data() -> None:
+    data = blobs()
+    plain, odd = step().compile(), step().compile()
+    x = np.asfortranarray(data["x"].astype(">f8"))
+    x.flags.writeable = False
+    plain.fit(data, batch_size=16)
+    odd.fit({"x": x, "y": data["y"].astype(np.int8)[::-1][::-1]}, batch_size=16)
+    for name, array in weights(plain).items():
+        np.testing.assert_array_equal(array, odd.parameters[name])
+
+
+def test_values_that_are_not_finite() -> None:
+    data = blobs()
+    data["x"][3, 2] = np.nan
+    with pytest.raises(DataError, match=r"'x'.*finite"):
+        step().compile(check_finite=True).fit(data)
+    p = prop.parameter("p", (), 1.0)
+    trainer = prop.training_step(p * 1e30, prop.SGD(1e30)).compile(check_finite=True)
+    with pytest.raises(DataError, match="learning rate"), np.errstate(over="ignore"):
+        for _ in range(3):
+            trainer.step({})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"batch_size": 0},
+        {"batch_size": True},
+        {"validation_split": 1.0},
+        {"validation_split": -0.1},
+        {"validation_split": 1e-9},
+        {"validation_split": "0.2"},
+    ],
+)
+def test_options_of_fit(options: dict[str, Any]) -> None:
+    with pytest.raises(DataError):
+        step().compile().fit(blobs(), **options)
+
+
+def test_fit_needs_one_axis_of_examples() -> None:
+    p = prop.parameter("p", (), 1.0)
+    a, b = prop.input("a", "inside"), prop.input("b", "boundary")
+    loss = prop.mean(a * p) + prop.mean(b * p)
+    trainer = prop.training_step(loss, prop.SGD()).compile()
+    with pytest.raises(UnsupportedError, match=r"trainer\.step"):
+        trainer.fit({"a": np.ones(3), "b": np.ones(2)})
+    trainer.step({"a": np.ones(3), "b": np.ones(2)})
+
+
+def test_inputs_without_examples_are_handed_to_every_batch() -> None:
+    p = prop.parameter("p", 2, np.ones(2))
+    x, table = prop.input("x", "batch 2"), prop.input("table", (2, 2))
+    trainer = prop.training_step(prop.mean((x @ table) * p), prop.SGD()).compile()
+    history = trainer.fit({"x": np.ones((5, 2)), "table": np.eye(2)}, batch_size=2)
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_declarations_that_cannot_be_trained() -> None:
+    x = prop.input("x", "batch feature=4")
+    y = prop.labels("y", "batch", classes=3)
+    logits = prop.Dense(3)(x)
+    loss = prop.cross_entropy(logits, y)
+    sgd = prop.SGD()
+    with pytest.raises(ShapeError, match="mean or sum"):
+        prop.training_step(logits, sgd)
+    with pytest.raises(DeclarationError, match="no parameter"):
+        prop.training_step(prop.mean(x), sgd)
+    with pytest.raises(DeclarationError, match="expression"):
+        prop.training_step("loss", sgd)  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="optimizer"):
+        prop.training_step(loss, 1e-3)  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="'logits'"):
+        prop.training_step(loss, sgd, outputs={"logits": "logits"})  # type: ignore[dict-item]
+    with pytest.raises(DeclarationError, match="accuracy"):
+        prop.training_step(loss, sgd, outputs={"logits": logits}, metrics=["acuracy"])
+    with pytest.raises(DeclarationError, match="one output"):
+        prop.training_step(loss, sgd, metrics=["accuracy"])
+    with pytest.raises(DeclarationError, match=r"prop\.labels"):
+        prop.training_step(prop.mean(logits), sgd, outputs={"z": logits}, metrics=["accuracy"])
+    with pytest.raises(DeclarationError, match="nothing to predict"):
+        prop.training_step(loss, sgd).compile().predict({"x": np.zeros((1, 4))})
+    with pytest.raises(SympropError):
+        prop.training_step(loss, sgd).compile("fpga")
+
+
+def test_metrics_as_expressions() -> None:
+    trainer = step(metrics=()).compile()
+    assert list(trainer.evaluate(blobs())) == ["loss"]
+    x = prop.input("x", "batch")
+    p = prop.parameter("p", (), 2.0)
+    loss = prop.mse(x * p, x)
+    own = prop.training_step(loss, prop.SGD(), metrics={"size": prop.mean(prop.abs(x))})
+    assert own.compile().evaluate({"x": [1.0, -3.0]})["size"] == pytest.approx(2.0)
+    with pytest.raises(ShapeError, match="'size'"):
+        prop.training_step(loss, prop.SGD(), metrics={"size": x})
