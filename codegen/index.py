@@ -280,16 +280,17 @@ def _linear(const: int, terms: Iterable[tuple[Atom, int]]) -> Ix:
     for atom, k in terms:
         total[atom] = total.get(atom, 0) + k
     kept = [(a, k) for a, k in total.items() if k]
-    if any(isinstance(a, Mod) for a, _ in kept):
+    if len(kept) > 1:
+        kept.sort(key=lambda t: t[0].key)
         for atom, k in kept:
             if isinstance(atom, Mod):
                 whole = floordiv(atom.of, atom.n).atom  # n*(e//n) + e mod n = e
-                if whole is not None and total.get(whole, 0) == k * atom.n:
-                    rest = [(a, c) for a, c in kept if a is not atom and a is not whole]
-                    extra = atom.of * k
-                    return _linear(const + extra.const, (*rest, *extra.terms))
-    if len(kept) > 1:
-        kept.sort(key=lambda t: t[0].key)
+                sign = 1 if k > 0 else -1
+                if whole is not None and (times := sign * total.get(whole, 0) // atom.n) > 0:
+                    m = sign * min(times, abs(k))
+                    extra = atom.of * m
+                    change = [(atom, -m), (whole, -m * atom.n), *extra.terms]
+                    return _linear(const + extra.const, [*kept, *change])
     return _intern(const, tuple(kept))
 
 
@@ -347,7 +348,7 @@ def _divided(cls: type[Floor] | type[Mod], rank: int, of: Ix, n: int) -> Ix:
 
 
 def _split(ix: Ix, n: int) -> tuple[Ix, Ix]:
-    """ix = n*whole + rest, the coefficients of rest smaller than n in size, its constant in 0..n-1."""
+    """ix = n*whole + rest; coefficients of rest are smaller than n, its constant in 0..n-1."""
     if not ix.terms:
         return constant(ix.const // n), constant(ix.const % n)
     whole, rest = [], []
@@ -555,7 +556,8 @@ def evaluate(
         elif isinstance(atom, Mod):
             value = evaluate(atom.of, loops, dims, read) % atom.n
         else:
-            assert isinstance(atom, Gather) and read is not None
+            assert isinstance(atom, Gather)
+            assert read is not None
             at = tuple(evaluate(i, loops, dims, read) for i in atom.indices)
             value = read(atom.source, at)
         total += k * value

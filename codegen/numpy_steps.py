@@ -217,6 +217,9 @@ def finished(scope: Scope, step: Assign, target: Buffer, value: Value, copy: boo
     """The value as the whole new target: axes in order, full shape, its dtype."""
     out = output_loops(step)
     value = transposed(value, tuple(v for v in out if v in value.axes))
+    owners = scope.owners(value.shares)
+    copy = copy or any(b in scope.updates for b in owners)
+    scope.shared[step.target] = frozenset() if copy else owners
     if value.axes == out:
         if value.dtype != target.dtype:
             return cast(value, target.dtype)

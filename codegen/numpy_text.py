@@ -13,15 +13,17 @@ lines have at most 100 characters; equal programs give equal bytes; every valid 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import re
 from fractions import Fraction
 from math import isfinite
 
 from codegen.functions import UnsupportedFunction, helper_source, helpers_needed
 from codegen.index import Dim, Gather, Ix
+from codegen.listing import spell_guard, spell_ix, spell_scalar
 from codegen.names import RESERVED, Names, comment_safe
 from codegen.numpy_readings import reading_value
 from codegen.numpy_reads import load
-from codegen.numpy_steps import Statement, assign_statements
+from codegen.numpy_steps import Statement, assign_statements, output_loops
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
 from codegen.printer import (
     WIDTH,
@@ -38,10 +40,25 @@ from codegen.printer import (
     integer,
     layout,
     number,
+    substituted,
 )
-from codegen.program import Assign, Block, Buffer, Dtype, Library, Program, Scan, Step, targets
+from codegen.program import (
+    Assign,
+    Block,
+    Buffer,
+    Call,
+    Dtype,
+    Library,
+    Load,
+    Program,
+    Scan,
+    Step,
+    targets,
+)
 
 __all__ = ["emit"]
+
+INLINE_WIDTH = 80  # of a line that took in another value: longer ones read worse than two
 
 
 def emit(program: Program) -> str:
@@ -172,6 +189,29 @@ def _filled(head: str, made: Expr) -> list[str]:
 
 
 @dataclass
+class _Chunk:
+    """The text of one step: statements, or finished lines for steps that are not assignments."""
+
+    step: Step
+    statements: list[Statement]
+    lines: list[str] = field(default_factory=list)
+    formula: str = ""
+
+    def text(self) -> list[str]:
+        """The lines of code."""
+        out: list[str] = []
+        for s in self.statements:
+            out += layout("    " + s.head, s.expr)
+        return out + self.lines
+
+    def count(self, name: str) -> int:
+        """How often a name stands in the code."""
+        pattern = rf"\b{re.escape(name)}\b"
+        texts = [s.head + flat(s.expr) for s in self.statements] + self.lines
+        return sum(len(re.findall(pattern, text)) for text in texts)
+
+
+@dataclass
 class _Body:
     """The lines of one function's steps."""
 
@@ -181,12 +221,11 @@ class _Body:
     names: Names
 
     def lines(self) -> list[str]:
+        chunks = [self.chunk(step) for step in self.program.steps]
+        chunks = self.tidied(chunks)
         out: list[str] = []
-        for step in self.program.steps:
-            out += self.comment(step)
-            for s in self.step(step):
-                out += s
-            out.append("")
+        for chunk in chunks:
+            out += [*self.comment(chunk), *chunk.text(), ""]
         results = tuple(Name(self.scope.local[o]) for o in self.program.outputs)
         if len(results) == 1:
             out.append(f"    return {results[0].text}")
@@ -198,24 +237,83 @@ class _Body:
             out.pop()
         return out
 
-    def comment(self, step: Step) -> list[str]:
+    def chunk(self, step: Step) -> _Chunk:
+        match step:
+            case Assign():
+                return _Chunk(step, self.assign(step), formula=step.formula)
+            case Block():
+                lines = self.block(step)
+            case Scan():
+                lines = self.scan(step)
+            case Library():
+                lines = [_library(self.scope, step)]
+        return _Chunk(step, [], [line for part in lines for line in part], step.formula)
+
+    def comment(self, chunk: _Chunk) -> list[str]:
+        """The formula above a value, with the names of its axes."""
+        step = chunk.step
         first = self.scope.buffers[targets(step)[0]]
         axes = ", ".join(
             a or flat(size(self.scope, d)) for a, d in zip(first.axes, first.dims, strict=True)
         )
-        formula = comment_safe(step.formula, WIDTH - 12 - len(axes))
-        return [f"    # {formula}   [{axes}]"] if formula else []
+        axes = f"   [{axes}]" if first.role == "scratch" else ""
+        formula = chunk.formula
+        if not formula and isinstance(step, Assign):
+            formula = _notation(step)
+        if len(formula) > WIDTH - 6 - len(axes):
+            return [f"    # {comment_safe(part, WIDTH)}" for part in _wrapped(formula, axes)]
+        return [f"    # {comment_safe(formula)}{axes}"] if formula else []
 
-    def step(self, step: Step) -> list[list[str]]:
-        match step:
-            case Assign():
-                return [layout("    " + s.head, s.expr) for s in self.assign(step)]
-            case Block():
-                return self.block(step)
-            case Scan():
-                return self.scan(step)
-            case Library():
-                return [[f"    {line}" for line in _library(self.scope, step)]]
+    def tidied(self, chunks: list[_Chunk]) -> list[_Chunk]:
+        """Values that nothing reads dropped; short ones that are read once, at once, inlined."""
+        kept: list[_Chunk] = []
+        for chunk in reversed(chunks):
+            name = self.removable(chunk)
+            if name and not any(c.count(name) for c in kept):
+                continue
+            kept.append(chunk)
+        kept.reverse()
+        out: list[_Chunk] = []
+        for n, chunk in enumerate(kept):
+            name = self.removable(chunk)
+            following = kept[n + 1 :]
+            if (
+                name
+                and following
+                and len(chunk.statements) == 1
+                and len(following[0].statements) == 1
+                and sum(c.count(name) for c in following) == 1
+                and self.inlined(chunk, following[0], name)
+            ):
+                continue
+            out.append(chunk)
+        return out
+
+    def removable(self, chunk: _Chunk) -> str:
+        """The local name of a value that only this function sees, or ""."""
+        step = chunk.step
+        if not isinstance(step, Assign) or step.target in self.program.outputs:
+            return ""
+        return self.scope.local[step.target] if self.buffer(step).role == "scratch" else ""
+
+    def buffer(self, step: Assign) -> Buffer:
+        return self.scope.buffers[step.target]
+
+    def inlined(self, chunk: _Chunk, into: _Chunk, name: str) -> bool:
+        """Put the value of ``chunk`` where ``into`` reads it, if the line stays short."""
+        (made,), (use,) = chunk.statements, into.statements
+        assert isinstance(chunk.step, Assign)
+        if self.buffer(chunk.step).label or made.head != f"{name} = ":
+            return False
+        expr = substituted(use.expr, Name(name), made.expr)
+        if expr == use.expr or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
+            return False
+        into.statements[0] = Statement(use.head, expr)
+        if into.formula and chunk.formula:
+            into.formula = _merged(chunk.formula, into.formula, chunk.step.target)
+        elif chunk.formula:
+            into.formula = ""
+        return True
 
     def assign(self, step: Assign) -> list[Statement]:
         value = reading_value(self.scope, step)
@@ -262,6 +360,47 @@ class _Body:
         results = [local[c] for c in carries] + [f"{local[s]}[{t}]" for s in stacked]
         lines.append(layout(f"        {', '.join(results)} = ", self.called(step.body, args)))
         return lines
+
+
+def _notation(step: Assign) -> str:
+    """A step in index notation, for the comment of a value that came without a formula."""
+    names = dict(zip(step.loops, step.names, strict=True))
+    place = ", ".join(spell_ix(ix, names) for ix in step.index)
+    inner = [names[v] for v in step.loops if v not in output_loops(step)]
+    text = spell_scalar(step.body, names)
+    if inner:
+        plain = isinstance(step.body, Load | Call) or " + " not in text and " - " not in text
+        text = f"{step.op}_{{{', '.join(inner)}}} {text if plain else f'({text})'}"
+    where = " and ".join(spell_guard(g, names) for g in step.guards)
+    left = f"{step.target}[{place}]" if place else step.target
+    return f"{left} = {text}{f' where {where}' if where else ''}"
+
+
+def _merged(inner: str, outer: str, name: str) -> str:
+    """Two formulas as one: the value of the first put where the second names it."""
+    parts = inner.split(" = ", 1)
+    pattern = rf"(?<![\w.]){re.escape(name)}(?![\w.])"
+    if len(parts) != 2 or not re.search(pattern, outer):
+        return outer
+    value = parts[1]
+    alone = re.search(rf"(\(|= ){re.escape(name)}(\)|$| [+])", outer)
+    if not alone and re.search(r"[-+/ ]", value):
+        value = f"({value})"
+    return re.sub(pattern, lambda _: value, outer)
+
+
+def _wrapped(text: str, tail: str) -> list[str]:
+    """A long formula broken at spaces, the axes after its last line."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        if len(line) + len(word) + 7 > WIDTH and line:
+            lines.append(line)
+            line = "    " + word
+        else:
+            line = f"{line} {word}" if line else word
+    if len(line) + len(tail) + 6 > WIDTH:
+        return [*lines, line, "   " + tail]
+    return [*lines, line + tail]
 
 
 def _bare(head: str, items: tuple[Expr, ...]) -> list[str]:

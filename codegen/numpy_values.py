@@ -72,6 +72,15 @@ class Scope:
     windows: bool = False  # sliding_window_view is used
     load: Callable[..., Value] | None = None  # set by numpy_reads: avoids a cycle of imports
 
+    shared: dict[str, frozenset[str]] = field(default_factory=dict)  # views, and of what
+
+    def __post_init__(self) -> None:
+        self.updates = frozenset(self.program.updates)
+
+    def owners(self, buffers: frozenset[str]) -> frozenset[str]:
+        """The buffers whose memory views of ``buffers`` lie in."""
+        return buffers.union(*(self.shared.get(b, frozenset()) for b in buffers))
+
     def warns(self, *kinds: str) -> None:
         """Note that a branch not taken may raise these floating-point warnings."""
         for kind in kinds:

@@ -139,6 +139,37 @@ def sequence(items: tuple[Expr, ...]) -> Seq:
     return Seq("(", items)
 
 
+def substituted(e: Expr, old: Expr, new: Expr) -> Expr:
+    """``e`` with every occurrence of ``old`` replaced."""
+
+    def go(x: Expr) -> Expr:
+        return substituted(x, old, new)
+
+    if e == old:
+        return new
+    match e:
+        case Un(op, x):
+            return Un(op, go(x))
+        case Bin(op, a, b):
+            return Bin(op, go(a), go(b))
+        case Cmp(op, a, b):
+            return Cmp(op, go(a), go(b))
+        case CallE(function, args, keywords):
+            return CallE(
+                go(function), tuple(map(go, args)), tuple((k, go(v)) for k, v in keywords)
+            )
+        case Attr(base, name):
+            return Attr(go(base), name)
+        case Item(base, items):
+            return Item(go(base), tuple(map(go, items)))
+        case Seq(kind, items):
+            return Seq(kind, tuple(map(go, items)))
+        case SliceE(start, stop, step):
+            return SliceE(*(None if p is None else go(p) for p in (start, stop, step)))
+        case _:
+            return e
+
+
 def strength(e: Expr) -> int:
     """How tightly the outermost operation of ``e`` binds."""
     if isinstance(e, Bin | Cmp):

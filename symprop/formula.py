@@ -107,6 +107,10 @@ def as_fraction(value: object) -> Fraction:
     """A finite number as the exact rational it is written as (0.1 is 1/10)."""
     if isinstance(value, Fraction):
         return value
+    if isinstance(value, str | bytes):
+        raise DeclarationError(
+            f"{quoted(value)} is text, where a finite number is expected: drop the quotes"
+        )
     if isinstance(value, sympy.Rational):
         return Fraction(int(value.p), int(value.q))
     try:
@@ -142,6 +146,8 @@ def from_sympy(expr: object, symbols: Mapping[Any, Term]) -> Term:
     def go(e: Any) -> Term:
         found = memo.get(e)
         if found is None:
+            if not (isinstance(e, _KNOWN) or e in (sympy.pi, sympy.E) or native(e.func, None)):
+                raise _unknown(e)
             found = memo[e] = _convert(e, [go(a) for a in e.args if not _is_pair(a)], go)
         return found
 
@@ -163,6 +169,25 @@ _RELATIONS: tuple[tuple[Any, Function, bool], ...] = (
     (sympy.Equality, tm.EQ, False),
     (sympy.Unequality, tm.NE, False),
 )
+
+_KNOWN: tuple[Any, ...] = (
+    OpSymbol,
+    select_,
+    sympy.Rational,
+    sympy.Float,
+    sympy.Add,
+    sympy.Mul,
+    sympy.Pow,
+    sympy.Piecewise,
+    BooleanTrue,
+    BooleanFalse,
+    sympy.Not,
+    sympy.And,
+    sympy.Or,
+    sympy.ITE,
+    *(cls for cls, _, _ in _RELATIONS),
+)
+"""What a formula may be made of, besides pi, e and the functions in `NATIVE`."""
 
 
 def _convert(e: Any, args: list[Term], go: Any) -> Term:
@@ -196,13 +221,13 @@ def _convert(e: Any, args: list[Term], go: Any) -> Term:
             return tm.call(fn, *(reversed(args) if swap else args))
     if isinstance(e, sympy.Not):
         return tm.call(tm.NOT, args[0])
+    if isinstance(e, sympy.ITE):
+        return tm.call(tm.SELECT, *args)
     if isinstance(e, sympy.And | sympy.Or | sympy.Max | sympy.Min):
         both = {sympy.And: tm.AND, sympy.Or: tm.OR}.get(e.func) or native(e.func)
         args.sort(key=lambda t: t.digest)  # SymPy keeps these in a set
         return reduce(lambda a, b: tm.call(both, a, b), args)
-    if native(e.func, None) is not None:
-        return tm.call(native(e.func), *args)
-    raise _unknown(e)
+    return tm.call(native(e.func), *args)
 
 
 def _unknown(e: Any) -> DeclarationError:

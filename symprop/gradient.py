@@ -48,7 +48,7 @@ from symprop.graph import (
     topological,
 )
 from symprop.make import aligned, filled, fresh, make
-from symprop.ranges import finite
+from symprop.ranges import Scope, finite, node_finite, scope_of
 
 # --- the public calls ------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ def _contribution(node: Reduce, k: int, r: At, g: Node, d: t.Term) -> Node:
         guards.append(_attained(node, outer, shift))
     reads = [_shifted(x, shift) for x in node.reads]
     reads.append(At(g, outer))
-    body = _product(t.read(len(node.reads)), d, node.reads)
+    body = _product(t.read(len(node.reads)), d, scope_of(node))
     part = make("sum", loops, rank, guards, body, reads, operand.dtype)
     graph.remember(part, Origin(graph.origin(node).place, "chain rule", (node, g)))
     return part
@@ -217,12 +217,12 @@ def _shifted(r: Reading, shift: Mapping[Loop, Ix]) -> Reading:
     return At(r.node, index, tuple(g for g in guards if isinstance(g, Guard)))
 
 
-def _product(g: t.Term, d: t.Term, reads: tuple[Reading, ...]) -> t.Term:
+def _product(g: t.Term, d: t.Term, scope: Scope) -> t.Term:
     """g * d, selections outermost, strong where d is not proved finite."""
     if isinstance(d, t.Call) and d.fn is t.SELECT:
         c, a, b = d.args
-        return t.select(c, _product(g, a, reads), _product(g, b, reads))
-    if isinstance(d, t.Num) or finite(d, reads):
+        return t.select(c, _product(g, a, scope), _product(g, b, scope))
+    if isinstance(d, t.Num) or finite(d, scope):
         return t.mul(g, d)
     k, rest = t.coefficient(d)
     return t.scale(k, t.call(t.STRONG_MUL, g, rest))
@@ -302,7 +302,7 @@ def _push_reduce(node: Reduce, tangents: Mapping[Node, Node]) -> Node | None:
             d = t.diff(node.body, k)
             if isinstance(d, t.Num) and d.value == 0:
                 continue
-            parts.append(_product(t.read(len(reads)), d, node.reads))
+            parts.append(_forward(t.read(len(reads)), d, node, tangents[r.node]))
             reads.append(At(tangents[r.node], r.index, r.guards))
     if not parts:
         return None
@@ -315,6 +315,19 @@ def _push_reduce(node: Reduce, tangents: Mapping[Node, Node]) -> Node | None:
     if name:
         graph.rename(out, f"t_{name}")
     return out
+
+
+def _forward(tangent: t.Term, d: t.Term, node: Reduce, source: Node) -> t.Term:
+    """tangent * d; a tangent from a branch not taken may be infinite where d is exactly 0."""
+    if isinstance(d, t.Num) or node_finite(source):
+        return _product(tangent, d, scope_of(node))
+    if isinstance(d, t.Call) and d.fn is t.SELECT:
+        c, a, b = d.args
+        return t.select(c, _forward(tangent, a, node, source), _forward(tangent, b, node, source))
+    if finite(d, scope_of(node)):
+        return t.call(t.STRONG_MUL, d, tangent)
+    both = _product(tangent, d, scope_of(node))
+    return t.select(t.call(t.EQ, d, t.num(0)), t.num(0), both)
 
 
 # --- blocks: scans, regions, opaque operations ---------------------------------------------------

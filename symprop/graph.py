@@ -14,7 +14,8 @@ indices, where the guards hold.
     read   := node[ix, ...] when guard*                    -- exactly 0 where a guard is false
             | INDEX ix                                     -- the integer value of an index, a size
     guard  := ix >= 0 | ix == 0                            -- a point outside contributes nothing;
-                                                              an elementwise node is exactly 0 there
+                                                              an elementwise node is exactly 0 there;
+                                                              one that gathers is asked after the others
     body   := symprop.term over the reads
 
 In: declarations. Out: immutable, interned nodes with dims, dtype and a structural digest.

@@ -150,7 +150,9 @@ class Oracle:
         shape = tuple(self.size(item.extent) for item in node.loops)
         out = self.array(shape[: node.nout], node.dtype)
         reads = [self.reader(r, loops) for r in node.reads]
-        guards = [(self.index(g.ix, loops), g.kind) for g in node.guards]
+        # A gather is read only where the other guards hold: those come first.
+        ordered = sorted(node.guards, key=lambda g: any(isinstance(a, Gather) for a in g.ix.atoms()))
+        guards = [(self.index(g.ix, loops), g.kind) for g in ordered]
         body = self.term(node.body)
         integer = node.dtype not in FLOATS
         mapped = len(node.loops) == node.nout
@@ -233,7 +235,9 @@ class Oracle:
                         f"read out of range: {r.node!r} at {place}, whose shape is {shape}"
                     )
             x = source[place]
-            return x if r.node.dtype in FLOATS else int(x)
+            if r.node.dtype not in FLOATS:
+                return int(x)
+            return float(x) if self.ctx is None else x
 
         return read
 

@@ -13,17 +13,33 @@ What cannot be proved is (-inf, inf): the strong product stays.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
-from codegen.index import Ix, as_ix, bounds, constant, nonneg
+from codegen.index import Guard, Ix, as_ix, bounds, constant, guard, nonneg, substitute
 from symprop import term as t
-from symprop.graph import FLOATS, At, IndexOf, Leaf, Node, Output, Reading, Reduce
+from symprop.graph import FLOATS, At, IndexOf, Leaf, Node, Output, Reading, Reduce, topological
 
 INF = math.inf
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a term is evaluated: its reads, and the guards that hold there."""
+
+    reads: tuple[Reading, ...]
+    guards: tuple[Guard, ...] = ()
+
+
+def scope_of(node: Reduce) -> Scope:
+    """The scope of a node's body."""
+    return Scope(node.reads, node.guards)
+
+
 EXP_LARGEST = 80.0  # exp stays finite in float32 up to here
 
 
@@ -79,7 +95,7 @@ def _node_range(node: Node) -> Range:
         return ANY
     if isinstance(node, Output) or not isinstance(node, Reduce):
         return ANY
-    body = term_range(node.body, node.reads)
+    body = term_range(node.body, scope_of(node))
     if len(node.loops) > node.nout and node.op == "sum":
         body = _summed(node, body)
     if node.guards:
@@ -105,23 +121,57 @@ def _summed(node: Reduce, body: Range) -> Range:
     return Range(low, high, whole and low == 0 and body.low_open)
 
 
-def _contains_one(node: Reduce) -> bool:
-    """sum over r of exp(z[r] - max z) holds the term exp(0) = 1, when r is never empty."""
-    if node.guards or not all(nonneg(item.extent - 1) for item in node.inner):
-        return False
+def _exponentials(node: Node) -> tuple[Reduce, tuple[Guard, ...]] | None:
+    """sum over r of exp(z[r] - max z) holds the term exp(0) = 1 where r is not empty.
+
+    The sum and the guards of its terms, over its own loops; None for any other node.
+    """
+    if not isinstance(node, Reduce) or node.op != "sum" or len(node.loops) == node.nout:
+        return None
     e: Node = node
+    guards = node.guards
     if isinstance(node.body, t.Read):
         r = node.reads[0]
         if not isinstance(r, At) or r.guards or not isinstance(r.node, Reduce):
-            return False
+            return None
         e = r.node
+        if len(e.loops) != e.nout:
+            return None
+        moved = dict(zip(e.outer, r.index, strict=True))
+        for g in e.guards:
+            own = guard(substitute(g.ix, moved), g.kind)
+            if isinstance(own, Guard):
+                guards = (*guards, own)
     assert isinstance(e, Reduce)
-    if e.guards or not isinstance(e.body, t.Call) or e.body.fn.name != "exp":
+    if not isinstance(e.body, t.Call) or e.body.fn.name != "exp":
+        return None
+    return (node, guards) if _gap(e.body.args[0], scope_of(e)) is not None else None
+
+
+def _contains_one(node: Reduce) -> bool:
+    found = _exponentials(node)
+    whole = all(nonneg(item.extent - 1) for item in node.inner)
+    return found is not None and not found[1] and whole
+
+
+def _at_least_one(r: Reading, scope: Scope) -> bool:
+    """A guarded sum of such exponentials is at least 1 where one of its terms is known to be in:
+    the guards that hold here are its terms' guards at some reduced point."""
+    found = None if isinstance(r, IndexOf) else _exponentials(r.node)
+    if found is None or isinstance(r, IndexOf):
         return False
-    return _gap(e.body.args[0], e.reads) is not None
+    node, guards = found
+    fixed = dict(zip(node.outer, r.index, strict=True))
+    loops = sorted({v for g in scope.guards for v in g.ix.loops}, key=lambda v: v.key)
+    choices = [[v for v in loops if v.extent is item.extent] for item in node.inner]
+    for chosen in itertools.islice(itertools.product(*choices), 16):
+        moved = fixed | {i: v.ix() for i, v in zip(node.inner, chosen, strict=True)}
+        if all(guard(substitute(g.ix, moved), g.kind) in (True, *scope.guards) for g in guards):
+            return True
+    return False
 
 
-def _gap(exponent: t.Term, reads: tuple[Reading, ...]) -> Reduce | None:
+def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
     """The maximum m when the exponent is x - m with m a maximum of x: then it is at most 0."""
     if not isinstance(exponent, t.Sum) or exponent.const or len(exponent.terms) != 2:
         return None
@@ -134,7 +184,7 @@ def _gap(exponent: t.Term, reads: tuple[Reading, ...]) -> Reduce | None:
         m = m.args[0]
     if not isinstance(x, t.Read) or not isinstance(m, t.Read):
         return None
-    value, top = reads[x.k], reads[m.k]
+    value, top = scope.reads[x.k], scope.reads[m.k]
     if not isinstance(value, At) or not isinstance(top, At) or not isinstance(top.node, Reduce):
         return None
     peak = top.node
@@ -147,33 +197,39 @@ def _gap(exponent: t.Term, reads: tuple[Reading, ...]) -> Reduce | None:
     for own, theirs in zip(value.index, inner.index, strict=True):
         atom = theirs.atom
         if atom in peak.inner:
-            continue
-        if fixed.get(atom) is not own:  # type: ignore[arg-type]
+            fixed[atom] = own  # type: ignore[index]
+        elif fixed.get(atom) is not own:  # type: ignore[arg-type]
             return None
+    # The maximum runs over this very point only if its guards hold here.
+    if any(guard(substitute(g.ix, fixed), g.kind) not in (True, *scope.guards) for g in peak.guards):
+        return None
     return peak
 
 
-def term_range(term: t.Term, reads: tuple[Reading, ...]) -> Range:
+def term_range(term: t.Term, scope: Scope) -> Range:
     """The interval of a term over reads."""
     if isinstance(term, t.Num):
         return Range(float(term.value), float(term.value))
     if isinstance(term, t.Read):
-        return read_range(reads[term.k])
+        found = read_range(scope.reads[term.k])
+        if found.low < 1 and scope.guards and _at_least_one(scope.reads[term.k], scope):
+            return Range(1.0, found.high)
+        return found
     if isinstance(term, t.Sum):
         low = high = float(term.const)
         low_open = high_open = False
         for x, k in term.terms:
-            r = _scaled(term_range(x, reads), k)
+            r = _scaled(term_range(x, scope), k)
             low, high = low + r.low, high + r.high
             low_open, high_open = low_open or r.low_open, high_open or r.high_open
         return Range(low, high, low_open, high_open)
     if isinstance(term, t.Prod):
         out = Range(1, 1)
         for base, n in term.factors:
-            out = _times(out, _powered(term_range(base, reads), n))
+            out = _times(out, _powered(term_range(base, scope), n))
         return out
     assert isinstance(term, t.Call)
-    return _call_range(term, reads)
+    return _call_range(term, scope)
 
 
 def read_range(r: Reading) -> Range:
@@ -235,22 +291,22 @@ def _safe_power(x: float, n: int) -> float:
         return INF if x > 0 or n % 2 == 0 else -INF
 
 
-def _call_range(term: t.Call, reads: tuple[Reading, ...]) -> Range:
+def _call_range(term: t.Call, scope: Scope) -> Range:
     name = term.fn.name
     if term.fn.kind == "bool":
         return Range(0, 1)
     if name == "select":
-        a, b = (term_range(x, reads) for x in term.args[1:])
+        a, b = (term_range(x, scope) for x in term.args[1:])
         return Range(min(a.low, b.low), max(a.high, b.high))
     if name == "inf" or name == "nan" or name == "strong_mul":
         return ANY
     if name == "pi":
         return Range(math.pi, math.pi)
-    args = [term_range(a, reads) for a in term.args]
+    args = [term_range(a, scope) for a in term.args]
     if name == "stop_gradient" or name.startswith("cast_"):
         return args[0]
     if name == "exp":
-        if _gap(term.args[0], reads) is not None:
+        if _gap(term.args[0], scope) is not None:
             return Range(0, 1, True)
         low, high = args[0].low, args[0].high
         return Range(math.exp(max(low, -700)) if low > -700 else 0.0,
@@ -287,34 +343,53 @@ def _declared(name: str) -> Range:
     )  # fmt: skip
 
 
-def finite(term: t.Term, reads: tuple[Reading, ...]) -> bool:
+def finite(term: t.Term, scope: Scope) -> bool:
     """Proved: the float value of the term is finite whenever its reads are."""
-    if isinstance(term, t.Num | t.Read):
+    if isinstance(term, t.Num):
         return True
+    if isinstance(term, t.Read):
+        r = scope.reads[term.k]
+        return isinstance(r, IndexOf) or node_finite(r.node)
     if isinstance(term, t.Sum):
-        return all(finite(x, reads) for x, _ in term.terms)
+        return all(finite(x, scope) for x, _ in term.terms)
     if isinstance(term, t.Prod):
         return all(
-            finite(b, reads) and (n > 0 or term_range(b, reads).apart) for b, n in term.factors
+            finite(b, scope) and (n > 0 or term_range(b, scope).apart) for b, n in term.factors
         )
     assert isinstance(term, t.Call)
-    if not all(finite(a, reads) for a in term.args):
-        return False
     name = term.fn.name
+    if name == "exp" and _gap(term.args[0], scope) is not None:
+        return True
+    if not all(finite(a, scope) for a in term.args):
+        return False
     if name in ("inf", "nan"):
         return False
     if term.fn in t.STRUCTURAL or name == "stop_gradient":
         return True
     if name == "exp":
-        return _gap(term.args[0], reads) is not None or (
-            term_range(term.args[0], reads).high <= EXP_LARGEST
-        )
+        return term_range(term.args[0], scope).high <= EXP_LARGEST
     if name == "log":
-        return term_range(term.args[0], reads).low > 0
+        return term_range(term.args[0], scope).low > 0
     if name == "sqrt":
-        return term_range(term.args[0], reads).low >= 0
+        return term_range(term.args[0], scope).low >= 0
     op = getattr(term.fn, "op", None)
     return op is not None and bool(op.finite)
+
+
+_FINITE: WeakKeyDictionary[Node, bool] = WeakKeyDictionary()
+
+
+def node_finite(node: Node) -> bool:
+    """Proved: every element is finite in floats whenever the leaves are."""
+    for n in topological([node]) if node not in _FINITE else ():
+        if n not in _FINITE:
+            known = True
+            if isinstance(n, Reduce):
+                known = n.dtype not in FLOATS or finite(n.body, scope_of(n))
+                known &= n.op == "sum" or (not n.guards and all(
+                    nonneg(item.extent - 1) for item in n.inner))  # fmt: skip
+            _FINITE[n] = known
+    return _FINITE[node]
 
 
 def integer_bounds(node: Reduce) -> tuple[Ix, Ix] | None:

@@ -529,6 +529,9 @@ def diff(t: Term, k: int) -> Term:
             others = [power(b, m) for i, (b, m) in enumerate(t.factors) if i != j]
             parts.append(_chain(d, mul(num(n), power(base, n - 1), *others)))
         out = add(*parts)
+    elif isinstance(t, Call) and t.fn is STRONG_MUL:  # both products stay strong
+        g, d = t.args
+        out = add(call(STRONG_MUL, diff(g, k), d), call(STRONG_MUL, g, diff(d, k)))
     else:
         assert isinstance(t, Call)
         parts = []

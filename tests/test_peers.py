@@ -44,7 +44,7 @@ class Model:
     def tangents(self) -> list[Any]:
         """The vector of the Hessian-vector product, as inputs `along_0`, `along_1`, ..."""
         return [
-            prop.input(f"along_{k}", self.reference.vectors[n].shape)
+            prop.input(f"along_{k}", self.leaves[n].dims)
             for k, n in enumerate(self.names)
         ]
 

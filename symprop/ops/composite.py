@@ -194,8 +194,23 @@ def rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-5) -> E
 def batch_norm(
     x: Any, weight: Any = None, bias: Any = None, axes: Any = 0, eps: float = 1e-5
 ) -> Expr:
-    """Normalised with the batch's own mean and variance (Ioffe and Szegedy 2015)."""
-    return layer_norm(x, weight, bias, axes, eps)
+    """Normalised with the batch's own mean and variance (Ioffe and Szegedy 2015).
+
+    ``axes`` are averaged over; weight and bias have the shape of the others, (F,) for x[N, F] and
+    for x[N, F, H, W] with axes=(0, 2, 3).
+    """
+    x = as_expr(x)
+    over = normal_axes(x, axes)
+
+    def spread(v: Any) -> Expr | None:
+        if v is None:
+            return None
+        v = as_expr(v)
+        if v.ndim != x.ndim - len(over):
+            return v
+        return v[tuple(None if k in over else slice(None) for k in range(x.ndim))]
+
+    return layer_norm(x, spread(weight), spread(bias), over, eps)
 
 
 def attention(q: Any, k: Any, v: Any, causal: bool = False, mask: Any = None) -> Expr:

@@ -32,7 +32,7 @@ from symprop.errors import DeclarationError, quoted
 from symprop.ops.domain import Bound, Interval, Reals
 from symprop.ops.forms import Formula, as_function, check_name, signature
 from symprop.ops.reference import difference, reference
-from symprop.term import Function, Num, Term
+from symprop.term import Call, Function, Num, Term
 
 __all__ = [
     "REGISTRY",
@@ -230,7 +230,8 @@ class ElementwiseOp:
         if self.declaration.evaluate_as is not None:
             return self._term(self._asked(self.declaration.evaluate_as))
         own = tm.call(self.function, *map(tm.read, range(self.arity)))
-        return None if self.formula_term is own else self.formula_term
+        itself = isinstance(own, Call) and self.formula_term is own
+        return None if itself else self.formula_term
 
     @cached_property
     def definition(self) -> Any:

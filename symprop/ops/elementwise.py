@@ -80,6 +80,7 @@ sqrt: ElementwiseOp = elementwise(
 square: ElementwiseOp = elementwise(
     "square",
     lambda x: x**2,
+    derivative=lambda x: 2 * x,
     range=(0, None),
     kind="same",
     fold=lambda x: raised(x, 2),
@@ -394,9 +395,9 @@ gelu: ElementwiseOp = elementwise(
     source="Hendrycks, Gimpel, Gaussian error linear units, 2016",
 )
 
-# Past this size sigmoid of the cubic below is 0 or 1 in every float, so what is held back here is
-# below the smallest float; and x**3, which would overflow, is not needed.
-GELU_TANH_REACH = 22
+# Past this size the sigmoid below is nearer to 0 or 1 than 1e-800: times any float, still below
+# the smallest one. So the argument stops there, and neither x**3 nor its derivatives overflow.
+GELU_TANH_REACH = 30
 
 
 def _cubic(x: Any) -> Any:
@@ -407,7 +408,7 @@ def _gelu_tanh_slope(x: Any) -> Any:
     t = clip(x, -GELU_TANH_REACH, GELU_TANH_REACH)
     v = _cubic(t)
     rate = sqrt(8 / sympy.pi) * (1 + sympy.Rational(134145, 1000000) * t**2)
-    return sigmoid(v) * (1 + x * rate * sigmoid(-v))
+    return sigmoid(v) * (1 + t * rate * sigmoid(-v))
 
 
 gelu_tanh: ElementwiseOp = elementwise(

@@ -23,6 +23,8 @@ __all__ = ["difference", "evaluate", "reference", "settled"]
 
 Value: TypeAlias = Any  # a number of an mpmath context, which has no types
 MAX_PRECISION = 1 << 14  # bits
+ZERO_PRECISION = 1 << 12
+FLOAT_BITS = 1100
 
 
 def reference(function: Function, ctx: Any) -> Callable[..., Value]:
@@ -36,7 +38,7 @@ def reference(function: Function, ctx: Any) -> Callable[..., Value]:
     if op is None:
         raise NotImplementedError(f"no reference for the function {function.name}")
     if op.library:  # written without cancellation: a test compares with four times the digits
-        return lambda *args: evaluate(op.formula_term, args, ctx)
+        return lambda *args: _guarded(lambda: evaluate(op.formula_term, args, ctx), args, ctx)
     return lambda *args: settled(lambda: evaluate(op.formula_term, args, ctx), ctx)
 
 
@@ -74,20 +76,34 @@ def evaluate(term: Term, args: Sequence[Value], ctx: Any) -> Value:
 
 
 def settled(compute: Callable[[], Value], ctx: Any) -> Value:
-    """A value computed with doubled precision until two agree to the context's own."""
+    """A value computed with doubled precision until two agree to the context's own.
+
+    It starts with the bits that see a float of 1e-308 beside a 1; a 0 is believed later.
+    """
     target = ctx.prec
-    bits = target + 20
+    bits = target + FLOAT_BITS
     with ctx.workprec(bits):
         last = compute()
     while bits < MAX_PRECISION:
         bits *= 2
         with ctx.workprec(bits):
             value = compute()
-            if value == last or (ctx.isnan(value) and ctx.isnan(last)):
+            if ctx.isnan(value) and ctx.isnan(last):
                 break
-            if ctx.isfinite(value) and abs(value - last) <= ctx.ldexp(abs(value), -target - 2):
+            enough = bits >= ZERO_PRECISION or value != 0
+            if enough and abs(value - last) <= ctx.ldexp(abs(value), -target - 2):
+                break
+            if value == last and ctx.isinf(value):
                 break
         last = value
+    return +value
+
+
+def _guarded(compute: Callable[[], Value], args: Sequence[Value], ctx: Any) -> Value:
+    """A value with the bits that exp of a cubic of large arguments costs (exp(x) costs log2 x)."""
+    large = max((ctx.mag(x) for x in args if ctx.isfinite(x) and x != 0), default=0)
+    with ctx.workprec(ctx.prec + 20 + 3 * max(0, int(large))):
+        value = compute()
     return +value
 
 
@@ -111,11 +127,10 @@ def _power(ctx: Any, x: Value, y: Value) -> Value:
         return ctx.mpf(1) if size == 1 else ctx.inf if (size > 1) == (y > 0) else ctx.mpf(0)
     if x == 0:
         return ctx.mpf(0) if y > 0 else ctx.inf
-    if x > 0:
-        return ctx.power(x, y)
-    if not ctx.isint(y):
+    if x < 0 and not ctx.isint(y):
         return ctx.nan
-    return ctx.power(-x, y) * (-1 if int(y) % 2 else 1)
+    sign = -1 if x < 0 and int(y) % 2 else 1
+    return sign * _guarded(lambda: ctx.power(abs(x), y), (x, y), ctx)
 
 
 def _truth(ctx: Any, holds: object) -> Value:

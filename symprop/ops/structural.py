@@ -99,20 +99,18 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
 
 def count(x: Expr, axes: Sequence[int]) -> Expr | int:
     """The number of elements over axes: an int, or an int64 expression when a size is free."""
-    fixed, free = 1, as_ix(1)
+    fixed, free = 1, []
     for a in axes:
         d = x.node.dims[a]
         if d.value is not None:
             fixed *= d.value
-        elif free.value == 1:
-            free = d
         else:
-            raise UnsupportedError(
-                f"the product of two free dimensions of {describe(x)} is not affine: fix one"
-            )
-    if free.value == 1:
+            free.append(IndexOf(d))
+    if not free:
         return fixed
-    return Expr(make("sum", (), 0, (), t.read(0), (IndexOf(free * fixed),), "int64"))
+    free[0] = IndexOf(free[0].ix * fixed)
+    body = t.mul(*(t.read(k) for k in range(len(free))))
+    return Expr(make("sum", (), 0, (), body, free, "int64"))
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:

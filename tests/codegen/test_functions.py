@@ -196,7 +196,7 @@ def test_shapes_and_kinds_of_argument(name: str) -> None:
 def test_strong_mul_ignores_what_a_zero_meets() -> None:
     g = np.array([0.0, -0.0, 2.0, 2.0])
     with np.errstate(all="raise"):
-        got = numpy_helpers.strong_mul(g, np.array([np.nan, np.inf, np.inf, 3.0]))
+        got = _spelled(FUNCTIONS["strong_mul"])(g, np.array([np.nan, np.inf, np.inf, 3.0]))
     assert got.tolist() == [0.0, 0.0, math.inf, 6.0]
 
 
