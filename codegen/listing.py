@@ -212,7 +212,7 @@ def _program(program: Program, indent: str, seen: list[Program]) -> Iterable[str
     yield indent + _header(program)
     inner = indent + "  "
     if program.doc:
-        yield from (f"{inner}# {comment_safe(line, 90)}" for line in program.doc.splitlines()[:40])
+        yield from (f"{inner}# {line}".rstrip() for line in _doc(program))
     for buffer in program.buffers:
         if buffer.role != "scratch":
             yield from wrap(inner + _buffer(buffer))
@@ -224,6 +224,12 @@ def _program(program: Program, indent: str, seen: list[Program]) -> Iterable[str
         yield from _step(step, program, inner, seen)
     yield ""
     yield from wrap(f"{inner}return {', '.join(program.outputs)}".rstrip())
+
+
+def _doc(program: Program) -> Iterable[str]:
+    for line in program.doc.splitlines()[:40]:
+        indent = " " * min(8, len(line) - len(line.lstrip()))
+        yield indent + comment_safe(line, 80)
 
 
 def _step(step: Step, program: Program, indent: str, seen: list[Program]) -> Iterable[str]:
@@ -287,7 +293,9 @@ def _assign(step: Assign, target: Buffer) -> str:
 
 
 def _over(loops: Iterable[Loop], names: dict[Loop, str]) -> str:
-    return ", ".join(f"{names[item]}<{spell_ix(item.extent, {})}" for item in loops)
+    """``k<64, batch``: loops with their extents, where the name does not say them."""
+    pairs = [(names[item], spell_ix(item.extent, {})) for item in loops]
+    return ", ".join(name if name == extent else f"{name}<{extent}" for name, extent in pairs)
 
 
 def wrap(line: str, width: int = WIDTH, comment: bool = False) -> list[str]:
@@ -310,7 +318,9 @@ def _roughness(char: str, after: str) -> int:
         return 16
     if after.startswith(("where ", "for ")):
         return -4
-    return 0 if after.startswith(("+ ", "- ")) else 2
+    if after.startswith(("+ ", "- ")):
+        return 0
+    return 1 if after.startswith(("* ", "/ ")) else 2
 
 
 def _break(line: str, width: int, start: int) -> int | None:

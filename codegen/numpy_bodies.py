@@ -11,6 +11,7 @@ are noted in the scope.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast as typed
 
@@ -20,17 +21,19 @@ from codegen.numpy_values import (
     Order,
     Scope,
     Value,
-    align,
     apply,
     cast,
     combine,
+    compared,
+    dims_only,
     index_value,
     numpy_dtype,
     promote,
     simple,
     where,
 )
-from codegen.printer import Bin, Expr, Name, Num, Un, call, integer, method, number
+from codegen.index import Ix, constant
+from codegen.printer import Attr, Bin, CallE, Cmp, Expr, Num, Un, call, integer, method, number
 from codegen.program import (
     And,
     Binary,
@@ -56,6 +59,7 @@ from codegen.program import (
 
 __all__ = ["body_value", "may_warn"]
 
+_TWO = Fraction(2)
 _BITWISE = {And: "&", Or: "|", Xor: "^"}
 
 # Functions whose value off their domain, or far out, comes with a warning.
@@ -114,7 +118,19 @@ def body_value(
         case Binary("**", x, Number(Fraction() as v)) if v.denominator == 1:
             return _power(value(x), v.numerator, order, want)
         case Binary(op, x, y):
-            return _arithmetic(op, value(x), value(y), order, want)
+            a, b = value(x), value(y)
+            near = promote(a.dtype, b.dtype) or want
+            a, b = (
+                value(part, near) if isinstance(part, Number) and near in FLOATS else v
+                for part, v in ((x, a), (y, b))
+            )
+            if op in ("*", "/") and _squared(y) is not None and isinstance(b.expr, Bin):
+                b = apply("np.square", [value(typed(Scalar, _squared(y)))], order, b.dtype)
+            return _arithmetic(op, a, b, order, want)
+        case Compare(op, IndexValue() | Number() as x, IndexValue() | Number() as y) if (
+            difference := _difference(x, y)
+        ) is not None:
+            return compared(scope, difference, op, order, uncertain)
         case Compare(op, x, y):
             a, b = value(x), value(y)
             number_dtype = a.dtype or b.dtype or want
@@ -169,6 +185,24 @@ def body_value(
             return cast(combine("+", product, cast(c, "float64"), order, "float64"), "float32")
 
 
+def _squared(s: Scalar) -> Scalar | None:
+    """x of x**2."""
+    return s.left if isinstance(s, Binary) and s.op == "**" and s.right == Number(_TWO) else None
+
+
+def _difference(x: IndexValue | Number, y: IndexValue | Number) -> Ix | None:
+    """x - y as a combination of indices, when it holds a loop and nothing but integers."""
+    total = constant(0)
+    for s, sign in ((x, 1), (y, -1)):
+        if isinstance(s, IndexValue):
+            total = total + s.ix * sign
+        elif isinstance(s.value, Fraction) and s.value.denominator == 1:
+            total = total + s.value.numerator * sign
+        else:
+            return None
+    return None if dims_only(total) else total
+
+
 def _as_bool(value: Value) -> Value:
     if value.dtype == "bool":
         return value
@@ -193,12 +227,28 @@ def _harmonised(
         plain = plain or {own, dtype} == {"float32", "float64"}  # promotes by itself
         plain = plain or {own, dtype} == {"int32", "int64"}
         out.append(v if plain else cast(v, typed(Dtype, dtype)))
-    left, right = out
+    left, right = (_unwrapped(v, w) for v, w in zip(out, out[::-1], strict=True))
     if "bool" in (left.dtype, right.dtype) and op == "-" and left.dtype == right.dtype:
         left = cast(left, dtype)
     if left.dtype in (None, "bool") and right.dtype in (None, "bool"):
         left = cast(left, dtype)
     return left, right, dtype
+
+
+def _unwrapped(value: Value, other: Value) -> Value:
+    """A bool that was cast to the float beside it: NumPy does that by itself."""
+    e = value.expr
+    if (
+        isinstance(e, CallE)
+        and isinstance(e.function, Attr)
+        and e.function.name == "astype"
+        and isinstance(e.function.base, Cmp)
+        and value.dtype == other.dtype
+        and value.dtype in FLOATS
+        and not (isinstance(other.expr, CallE) and _unwrapped(other, replace(value, expr=Num("0"))) is not other)
+    ):
+        return replace(value, expr=e.function.base, dtype="bool")
+    return value
 
 
 def _arithmetic(op: str, a: Value, b: Value, order: Order, want: Dtype) -> Value:
@@ -230,10 +280,6 @@ def _called(scope: Scope, name: str, args: list[Value], order: Order, want: Dtyp
     """A function of the table; integers become floats where it gives a float."""
     row = function(name)
     spelling = numpy_spelling(name)
-    if "." not in spelling:
-        scope.helpers[spelling] = None
-    if name == "strong_mul":
-        pass
     dtype: Dtype | None = None
     for a in args:
         dtype = promote(dtype, a.dtype)
@@ -245,7 +291,9 @@ def _called(scope: Scope, name: str, args: list[Value], order: Order, want: Dtyp
     out = [a if a.dtype is None or a.dtype == target else cast(a, target) for a in args]
     if all(a.dtype is None for a in out):
         out[0] = cast(out[0], target)
+    if name == "power":
+        return combine("**", *out, order, target)
+    if "." not in spelling:
+        scope.helpers[spelling] = None
     return apply(spelling, out, order, "bool" if row.result == "bool" else target)
 
-
-__all__ += ["Name", "align"]

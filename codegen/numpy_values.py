@@ -62,7 +62,8 @@ class Scope:
 
     program: Program
     buffers: dict[str, Buffer]
-    local: dict[str, str]  # buffer or dimension -> its name in the text
+    local: dict[str, str]  # buffer -> its name in the text
+    sizes: dict[str, str]  # dimension -> its name in the text
     helpers: dict[str, None]  # helper functions used, by name, in order of use
     used_dims: dict[str, None] = field(default_factory=dict)
     silenced: dict[str, None] = field(default_factory=dict)  # floating-point warnings expected
@@ -212,7 +213,7 @@ def plus(expr: Expr | None, const: int) -> Expr:
 def _size_atom(scope: Scope, atom: object, k: int) -> Expr:
     if isinstance(atom, Dim):
         scope.used_dims[atom.name] = None
-        expr: Expr = Name(scope.local[atom.name])
+        expr: Expr = Name(scope.sizes[atom.name])
     else:
         assert isinstance(atom, Floor | Mod), "a size is made of dimensions alone"
         sign = "//" if isinstance(atom, Floor) else "%"
@@ -314,30 +315,36 @@ def mask(scope: Scope, guards: Sequence[Guard], order: Order) -> Value:
 
 
 def comparison(scope: Scope, g: Guard, order: Order) -> Value:
-    """One guard, its loops on both sides: ``i >= j``, ``i < n``, ``j == y``."""
-    moving = [(a, k) for a, k in g.ix.terms if a.loops or isinstance(a, Gather)]
-    fixed = [(a, k) for a, k in g.ix.terms if not (a.loops or isinstance(a, Gather))]
-    zero = g.ix * 0
+    """One guard as a bool array."""
+    return compared(scope, g.ix, g.kind, order, True)
+
+
+def compared(scope: Scope, ix: Ix, op: str, order: Order, uncertain: bool) -> Value:
+    """``ix op 0`` with its loops on both sides: ``i >= j``, ``i < n``, ``j == y``."""
+    moving = [(a, k) for a, k in ix.terms if a.loops or isinstance(a, Gather)]
+    zero = ix * 0
     left = sum((a.ix() * k for a, k in moving if k > 0), zero)
     right = sum((a.ix() * -k for a, k in moving if k < 0), zero)
-    rest = sum((a.ix() * k for a, k in fixed), zero) + g.ix.const  # left - right + rest >= 0
-    op = g.kind
-    if not left.terms:  # right <= rest
-        left, right, op = right, rest, "<=" if op == ">=" else "=="  # type: ignore[assignment]
-        if op == "<=" and right.const == -1 and right.terms:
-            right, op = right + 1, "<"  # type: ignore[assignment]
-    elif op == ">=" and rest.const < 0:
-        right, op = right - rest - 1, ">"  # type: ignore[assignment]
-    elif not right.terms or rest.const < 0 or op == "==":
-        right = right - rest
-    else:
+    rest = ix - left + right  # left - right + rest op 0, rest without loops
+    if not left.terms or (not right.terms and rest.const > 0 and not rest.terms):
+        left, right, rest = right - ix * 0, left, -rest
+        op = _MIRRORED[op]
+        if not left.terms:
+            left, right, rest, op = right, left, -rest, _MIRRORED[op]
+    if op in (">=", "<") and rest.const == -1 and (right.terms or rest.terms):
+        rest, op = rest + 1, {">=": ">", "<": "<="}[op]
+    elif op in ("<=", ">") and rest.const == 1 and (right.terms or rest.terms):
+        rest, op = rest - 1, {"<=": "<", ">": ">="}[op]
+    if rest.const > 0 and not rest.terms and right.terms:
         left = left + rest
-    a = index_value(scope, left, order, True)
-    b = index_value(scope, right, order, True)
-    if a.dtype is None:
-        a, b = b, a
-        op = {">=": "<=", "==": "==", ">": "<", "<=": ">=", "<": ">"}[op]  # type: ignore[assignment]
+    else:
+        right = right - rest
+    a = index_value(scope, left, order, uncertain)
+    b = index_value(scope, right, order, uncertain)
     return combine(op, a, b, order, "bool")
+
+
+_MIRRORED = {">=": "<=", "<=": ">=", ">": "<", "<": ">", "==": "==", "!=": "!="}
 
 
 def where(condition: Value, then: Value, other: Value, order: Order, dtype: Dtype) -> Value:
@@ -373,6 +380,7 @@ __all__ = [
     "apply",
     "cast",
     "combine",
+    "compared",
     "comparison",
     "dims_only",
     "grid",

@@ -87,7 +87,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """``then`` where ``condition`` holds, else ``other``; the branch not taken contributes nothing."""
+    """``then`` where ``condition`` holds, else ``other``; the branch not taken is nothing."""
 
     condition: Scalar
     then: Scalar

@@ -43,7 +43,7 @@ def declaration() -> str:
 def gradients(step: TrainingStep) -> str:
     """The loss and the gradient of every parameter as NumPy code."""
     outputs: list[Expr] = [step.loss, *step.gradients]
-    return prop.compile(outputs, backend="numpy").source()
+    return str(prop.compile(outputs, backend="numpy").source())
 
 
 @dataclass(frozen=True)

@@ -269,6 +269,7 @@ def _power(base: Term, exponent: Term, e: Any) -> Term:
         if q.denominator == 1:
             if isinstance(base, Num):
                 _bounded(base.value, abs(int(q)))
+                return tm.num(base.value ** int(q))
             return tm.power(base, int(q))
         if q.denominator == 2:
             return tm.power(tm.call(native("sqrt"), base), q.numerator)

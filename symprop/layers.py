@@ -12,24 +12,18 @@ tell that a layer built it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import symprop as prop
 from symprop.data import closest
 from symprop.errors import DeclarationError, ShapeError, listed, quoted
-from symprop.expression import axis_names
+from symprop.expression import Expr, axis_names, parameter
 from symprop.initialize import Initializer, Zeros, initializer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from symprop import Expr
 
 __all__ = ["Dense", "Layer", "Sequential"]
 
-Function = Callable[["Expr"], "Expr"]
+Function = Callable[[Expr], Expr]
 
 
 class Layer:
@@ -49,7 +43,7 @@ class Layer:
         self._declared: dict[str, Expr] = {}
 
     def __call__(self, x: Expr) -> Expr:
-        if not isinstance(x, prop.Expr):
+        if not isinstance(x, Expr):
             raise DeclarationError(
                 f"{self.name} must be called on an expression, but got {quoted(type(x).__name__)}: "
                 'declare one with prop.input("x", dims)'
@@ -69,7 +63,7 @@ class Layer:
         name = f"{self.name}.{part}"
         if name not in self._declared:
             dims = tuple(f"{a}={n}" if a else n for a, n in zip(axes, shape, strict=True))
-            self._declared[name] = prop.parameter(name, dims, init)
+            self._declared[name] = parameter(name, dims, init)
         known = self._declared[name]
         if tuple(known.shape) != shape:
             raise ShapeError(
@@ -171,7 +165,7 @@ class Sequential(Layer):
     def forward(self, x: Expr) -> Expr:
         for step in self.steps:
             y = step(x)
-            if not isinstance(y, prop.Expr):
+            if not isinstance(y, Expr):
                 raise DeclarationError(
                     f"{quoted(getattr(step, '__name__', step))} must return an expression, but "
                     f"returned {quoted(type(y).__name__)}"

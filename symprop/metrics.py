@@ -8,16 +8,13 @@ Guarantees: a metric is computed by the compiled program, from the same values a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-import symprop as prop
 from symprop.errors import DeclarationError, ShapeError, listed, quoted
+from symprop.expression import Expr
 from symprop.graph import INTS, Leaf, leaves
-
-if TYPE_CHECKING:
-    from symprop import Expr
+from symprop.ops.structural import argmax, mean, where
 
 __all__ = ["accuracy", "resolve"]
 
@@ -28,7 +25,7 @@ def resolve(
     """The metrics as expressions: a mapping as it is, names by what they mean here."""
     if isinstance(metrics, Mapping):
         for name, value in metrics.items():
-            if not isinstance(value, prop.Expr):
+            if not isinstance(value, Expr):
                 raise DeclarationError(
                     f"the metric {quoted(name)} must be an expression, but is {quoted(value)}"
                 )
@@ -73,8 +70,8 @@ def accuracy(loss: Expr, outputs: Mapping[str, Expr]) -> Expr:
             f"accuracy needs one output of shape {wanted} to compare with {quoted(label.name)}, "
             f'but found {listed(scores)}: name it, e.g. outputs={{"logits": logits}}'
         )
-    hits = prop.argmax(outputs[scores[0]], axis=-1) == prop.Expr(label)
-    return prop.mean(prop.where(hits, 1.0, 0.0)).named("accuracy")
+    hits = argmax(outputs[scores[0]], axis=-1) == Expr(label)
+    return mean(where(hits, 1.0, 0.0)).named("accuracy")
 
 
 def is_labels(leaf: Leaf) -> bool:

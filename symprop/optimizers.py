@@ -16,18 +16,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-import symprop as prop
 from symprop.errors import DeclarationError, quoted
-from symprop.expression import axis_names
-
-if TYPE_CHECKING:
-    from symprop import Expr
+from symprop.expression import Expr, axis_names, state
+from symprop.ops.elementwise import sqrt, square
+from symprop.ops.structural import power
 
 __all__ = ["SGD", "Adam", "Momentum", "Optimizer"]
 
-Update = tuple["Expr", "Expr"]
+Update = tuple[Expr, Expr]
 
 
 class Optimizer(Protocol):
@@ -100,17 +98,17 @@ class Adam:
 
     def updates(self, parameters: Sequence[Expr], gradients: Sequence[Expr]) -> list[Update]:
         """The step count, then three pairs a parameter: its two moments and itself."""
-        steps = prop.state("adam.steps", ())
+        steps = state("adam.steps", ())
         t = steps + 1
         # The rate and both corrections are the same for every parameter: computed once, as numbers.
-        rate = self.rate / (1 - prop.power(self.beta1, t))
-        correction = (1 - prop.power(self.beta2, t)).named("correction")
+        rate = self.rate / (1 - power(self.beta1, t))
+        correction = (1 - power(self.beta2, t)).named("correction")
         pairs: list[Update] = [(steps, t)]
         for p, g in zip(parameters, gradients, strict=True):
             m, v = slot("m", p), slot("v", p)
             new_m = self.beta1 * m + complement(self.beta1) * g
-            new_v = self.beta2 * v + complement(self.beta2) * prop.square(g)
-            step = rate * new_m / (prop.sqrt(new_v / correction) + self.epsilon)
+            new_v = self.beta2 * v + complement(self.beta2) * square(g)
+            step = rate * new_m / (sqrt(new_v / correction) + self.epsilon)
             pairs += [(m, new_m), (v, new_v), (p, p - step)]
         return pairs
 
@@ -119,7 +117,7 @@ def slot(kind: str, parameter: Expr) -> Expr:
     """A state of the parameter's shape that starts at zero: `m.hidden.weight`."""
     sizes = zip(axis_names(parameter.node), parameter.dims, strict=True)
     dims = tuple(f"{axis}={size}" if axis else size for axis, size in sizes)
-    return prop.state(f"{kind}.{parameter.name}", dims)
+    return state(f"{kind}.{parameter.name}", dims)
 
 
 def complement(beta: float) -> Fraction:
@@ -132,7 +130,7 @@ def is_number(value: object) -> bool:
 
 
 def check_rate(rate: object) -> None:
-    if isinstance(rate, prop.Expr):
+    if isinstance(rate, Expr):
         if rate.shape:
             raise DeclarationError(f"rate must be a single number, but has shape {rate.shape}")
     elif not is_number(rate) or not 0 < rate < math.inf:  # type: ignore[operator]

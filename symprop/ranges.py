@@ -17,7 +17,6 @@ import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 from codegen.index import Guard, Ix, as_ix, bounds, constant, guard, nonneg, substitute
@@ -320,7 +319,7 @@ def _call_range(term: t.Call, scope: Scope) -> Range:
         return Range(max(a.low for a in args), max(a.high for a in args))
     if name == "minimum":
         return Range(min(a.low for a in args), min(a.high for a in args))
-    return _declared(name)
+    return _declared(term.fn)
 
 
 def _powered_abs(r: Range) -> Range:
@@ -328,11 +327,9 @@ def _powered_abs(r: Range) -> Range:
     return Range(low, max(abs(r.low), abs(r.high)), low == 0 and r.nonzero)
 
 
-@lru_cache(maxsize=None)
-def _declared(name: str) -> Range:
-    from symprop.ops.declare import REGISTRY
-
-    op = REGISTRY.get(name)
+def _declared(fn: t.Function) -> Range:
+    """What an op's declaration says of its values."""
+    op = getattr(fn, "op", None)
     if op is None:
         return ANY
     low, high = op.range

@@ -321,9 +321,11 @@ def power(t: Term, n: int) -> Term:
     if n == 0:
         return num(1)
     k, rest = coefficient(t)
-    if k == 0:
+    if k == 0 and n < 0:
         raise ZeroDivisionError("division by the constant 0")
     k = k**n
+    if k == 0:
+        return num(0)
     if isinstance(rest, Num):
         return num(k)
     if isinstance(rest, Prod):

@@ -17,21 +17,19 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-import symprop as prop
 from symprop import checkpoint, pipeline
 from symprop.data import Arrays, Leaf, prepare
 from symprop.errors import DataError, DeclarationError, ShapeError, UnsupportedError, quoted
+from symprop.expression import Expr
+from symprop.gradient import gradient
 from symprop.graph import leaves
 from symprop.metrics import resolve
+from symprop.optimizers import Optimizer
 from symprop.progress import History, Progress, interrupts_held
-
-if TYPE_CHECKING:
-    from symprop import Expr
-    from symprop.optimizers import Optimizer
 
 __all__ = ["Trainer", "TrainingStep", "training_step"]
 
@@ -68,14 +66,12 @@ class TrainingStep:
     ) -> None:
         check_loss(loss)
         for name, output in outputs.items():
-            if not isinstance(output, prop.Expr):
+            if not isinstance(output, Expr):
                 raise DeclarationError(
                     f"the output {quoted(name)} must be an expression, but is {quoted(output)}"
                 )
         self.loss, self.optimizer, self.outputs = loss, optimizer, dict(outputs)
-        self.parameters = [
-            prop.Expr(leaf) for leaf in leaves([loss.node]) if leaf.kind == "parameter"
-        ]
+        self.parameters = [Expr(leaf) for leaf in leaves([loss.node]) if leaf.kind == "parameter"]
         if not self.parameters:
             raise DeclarationError(
                 "the loss reads no parameter, so there is nothing to train: "
@@ -84,7 +80,7 @@ class TrainingStep:
         self.metrics = resolve(metrics, loss, self.outputs)
         if "loss" in self.metrics:
             raise DeclarationError('a metric cannot be named "loss": that is the loss itself')
-        self.gradients = prop.gradient(loss, self.parameters)
+        self.gradients = gradient(loss, self.parameters)
         if not hasattr(optimizer, "updates"):
             raise DeclarationError(
                 f"the optimizer must be one such as prop.Adam(1e-3), but is {quoted(optimizer)}"
@@ -141,7 +137,7 @@ class Trainer:
         self._step = step._step(backend, dtype)
         shown = [*step.outputs.values(), step.loss, *step.metrics.values()]
         everything = [*shown, *(value for _, value in step.updates)]
-        self._arrays: Arrays = dict(prop.initial_values(everything, seed=seed, dtype=dtype))
+        self._arrays: Arrays = dict(pipeline.initial_values(everything, seed=seed, dtype=dtype))
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self._parameters = tuple(n for n in self._arrays if known[n].kind == "parameter")
         self._data = tuple(n for n, leaf in known.items() if leaf.kind in ("input", "scalar"))
@@ -347,7 +343,7 @@ class Totals:
 
 
 def check_loss(loss: Any) -> None:
-    if not isinstance(loss, prop.Expr):
+    if not isinstance(loss, Expr):
         raise DeclarationError(f"the loss must be an expression, but is {quoted(loss)}")
     if loss.shape:
         raise ShapeError(

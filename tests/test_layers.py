@@ -22,7 +22,7 @@ def test_dense_is_the_affine_map_of_the_textbook() -> None:
 
 def test_dense_on_the_last_of_three_axes_and_without_bias() -> None:
     net = prop.Dense(3, bias=False)
-    y = net(prop.input("x", "batch time=4 6"))
+    y = net(prop.input("x", "batch time=4 feature=6"))
     assert y.shape[1:] == (4, 3)
     assert list(net.parameters) == ["dense.weight"]
 
@@ -56,7 +56,7 @@ def test_a_layer_used_twice_shares_its_parameters() -> None:
     net = prop.Sequential(layer, prop.tanh, layer)
     net(x())
     assert list(net.parameters) == ["dense1.weight", "dense1.bias"]
-    again = net(prop.input("z", "batch 6"))
+    again = net(prop.input("z", "batch feature=6"))
     assert len(net.parameters) == 2
     assert again.shape[-1] == 6
 
@@ -65,7 +65,7 @@ def test_a_second_call_with_another_width_is_refused() -> None:
     layer = prop.Dense(3)
     layer(x())
     with pytest.raises(ShapeError, match=r"dense\.weight.*\(3, 6\).*\(3, 7\)"):
-        layer(prop.input("z", "batch 7"))
+        layer(prop.input("z", "batch feature=7"))
 
 
 @pytest.mark.parametrize("units", [0, -1, 2.5, True, "3"])

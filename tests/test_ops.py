@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import mpmath
 import pytest
 import sympy
-from codegen.functions import FUNCTIONS, python_callable
 
 import symprop.ops.elementwise as ops
+from codegen.functions import FUNCTIONS, python_callable
 from symprop import term as tm
 from symprop.errors import DeclarationError
 from symprop.formula import from_sympy
@@ -222,7 +223,7 @@ def zeros(op: ElementwiseOp, order: int) -> list[float]:
     xs = [x / 8 for x in range(-64, 65) if x / 8 in op.domains[0]]
     signs = [(x, in_floats(t, [x])) for x in xs]
     found = [x for x, v in signs if v == 0]
-    found += [(a + b) / 2 for (a, u), (b, v) in zip(signs, signs[1:], strict=False) if u * v < 0]
+    found += [(a + b) / 2 for (a, u), (b, v) in pairwise(signs) if u * v < 0]
     return found
 
 
@@ -360,7 +361,7 @@ def test_select_differentiates_branch_by_branch() -> None:
         where_symbolic(x == 0, x, 1)
 
 
-# --- ops of the user --------------------------------------------------------------------------------
+# --- ops of the user ----------------------------------------------------------------------------
 
 
 def test_a_user_op_in_its_three_forms_is_one_function() -> None:

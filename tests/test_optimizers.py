@@ -79,7 +79,7 @@ def test_adam_in_float32_keeps_its_first_steps() -> None:
 
 
 def test_states_are_named_after_their_parameter() -> None:
-    p = prop.parameter("p", "row=2 3", START)
+    p = prop.parameter("p", "row=2 column=3", START)
     step = prop.training_step(prop.sum(p * p), prop.Adam())
     trainer = step.compile()
     assert list(trainer.states) == ["adam.steps", "m.p", "v.p"]

@@ -79,7 +79,7 @@ def test_the_start_does_not_depend_on_what_else_is_asked_for() -> None:
 def test_an_epoch_visits_every_example_once() -> None:
     """With a gradient that is the input itself, one epoch of SGD subtracts the sum of all."""
     p = prop.parameter("p", 2, np.zeros(2))
-    x = prop.input("x", "batch 2")
+    x = prop.input("x", "batch feature=2")
     trainer = prop.training_step(prop.sum(x * p), prop.SGD(1.0)).compile(dtype="float64")
     data = np.arange(22.0).reshape(11, 2)
     trainer.fit({"x": data}, epochs=3, batch_size=4)
@@ -292,7 +292,7 @@ def test_fit_needs_one_axis_of_examples() -> None:
 
 def test_inputs_without_examples_are_handed_to_every_batch() -> None:
     p = prop.parameter("p", 2, np.ones(2))
-    x, table = prop.input("x", "batch 2"), prop.input("table", (2, 2))
+    x, table = prop.input("x", "batch feature=2"), prop.input("table", (2, 2))
     trainer = prop.training_step(prop.mean((x @ table) * p), prop.SGD()).compile()
     history = trainer.fit({"x": np.ones((5, 2)), "table": np.eye(2)}, batch_size=2)
     assert np.isfinite(history["loss"]).all()

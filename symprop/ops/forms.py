@@ -42,6 +42,8 @@ def as_function(
     if isinstance(formula, tuple | list) and names is not None:
         parts = [as_function(name, f, names)[0] for f in formula]
         return (lambda *args, **kw: tuple(f(*args, **kw) for f in parts)), names
+    if isinstance(formula, sympy.Lambda | sympy.Expr):
+        fm.measure(formula)  # before SymPy's own recursion meets it
     if isinstance(formula, sympy.Lambda):
         return _substitution(tuple(formula.variables), formula.expr), tuple(formula.variables)
     if isinstance(formula, sympy.Expr):

@@ -218,7 +218,7 @@ def mlp_training() -> Program:
     w = {n: p.declare(n, a, "parameter", label=n.replace("_", ".")) for n, a in names.items()}
     m = {n: p.declare(f"m_{n}", a, "state") for n, a in names.items()}
     v = {n: p.declare(f"v_{n}", a, "state") for n, a in names.items()}
-    t = p.declare("adam_steps", "", "state", dtype="int64")
+    t = p.declare("adam_steps", "", "state")
 
     z1 = p.step("hidden_matmul", "batch unit", "sum pixel",
                 lambda b, u, k: x[b, k] * w["hidden_weight"][u, k])
@@ -269,18 +269,24 @@ def mlp_training() -> Program:
         "∂loss/∂hidden.weight = ∂loss/∂hidden_preᵀ · x")
     g["hidden_bias"] = p.step("grad_hidden_bias", "unit", "sum batch", lambda u, b: dp[b, u],
                               "∂loss/∂hidden.bias = sum over batch of ∂loss/∂hidden_pre")
-    p.step(t, "", "=", lambda: t.value() + 1, "adam.steps = adam.steps + 1")
-    cast = lambda s: s  # noqa: E731
+    steps = p.step("steps", "", "=", lambda: t.value() + 1, "adam.steps = adam.steps + 1")
     r = p.step("step_size", "", "=",
-               lambda: rate.value() / (1 - call("power", Fraction(9, 10), cast(t.value()))),
+               lambda: rate.value() / (1 - call("power", Fraction(9, 10), steps.value())),
                "step_size = rate / (1 - 0.9^t)")
     c = p.step("correction", "", "=",
-               lambda: 1 - call("power", Fraction(999, 1000), cast(t.value())),
+               lambda: 1 - call("power", Fraction(999, 1000), steps.value()),
                "correction = 1 - 0.999^t")
+    copies = [(t, "", steps)]
     for n, a in names.items():
-        p.step(m[n], a, "=", lambda *i, n=n: Fraction(9, 10) * m[n][i] + Fraction(1, 10) * g[n][i])
-        p.step(v[n], a, "=",
-               lambda *i, n=n: Fraction(999, 1000) * v[n][i] + Fraction(1, 1000) * g[n][i] ** 2)
-        p.step(w[n], a, "=", lambda *i, n=n: w[n][i] - r.value() * m[n][i]
-               / (call("sqrt", v[n][i] / c.value()) + Fraction(1, 10**8)))
+        new_m = p.step(f"new_m_{n}", a, "=",
+                       lambda *i, n=n: Fraction(9, 10) * m[n][i] + Fraction(1, 10) * g[n][i])
+        new_v = p.step(f"new_v_{n}", a, "=",
+                       lambda *i, n=n: Fraction(999, 1000) * v[n][i]
+                       + Fraction(1, 1000) * g[n][i] ** 2)
+        new = p.step(f"new_{n}", a, "=",
+                     lambda *i, n=n, m=new_m, v=new_v: w[n][i] - r.value() * m[i]
+                     / (call("sqrt", v[i] / c.value()) + Fraction(1, 10**8)))
+        copies += [(m[n], a, new_m), (v[n], a, new_v), (w[n], a, new)]
+    for old, a, new in copies:
+        p.step(old, a, "=", lambda *i, new=new: new[i])
     return p.done(loss, accuracy)

@@ -1,0 +1,296 @@
+"""The body of one function of NumPy text: its steps as commented statements.
+
+In: a program, the scope of its function, and a way to call the functions of sub-programs.
+Out: the lines of the body, the ``return`` included.
+
+Guarantees: every statement stands under the formula of its value; a value that nothing reads is
+left out; one that is read once, by the next step, is written where it is read if the line stays
+short, and nothing in the order of operations changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from codegen.functions import UnsupportedFunction
+from codegen.listing import spell_guard, spell_ix, spell_scalar
+from codegen.names import comment_safe
+from codegen.numpy_readings import reading_value
+from codegen.numpy_steps import Statement, assign_statements, output_loops
+from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
+from codegen.printer import WIDTH, Expr, Item, Name, Seq, call, flat, layout, substituted
+from codegen.program import (
+    Assign,
+    Block,
+    Buffer,
+    Call,
+    IndexValue,
+    Library,
+    Load,
+    Program,
+    Scan,
+    Select,
+    Step,
+    targets,
+    walk,
+)
+
+__all__ = ["Body"]
+
+INLINE_WIDTH = 80  # of a line that took in another value: longer ones read worse than two
+
+
+@dataclass
+class _Chunk:
+    """The text of one step: statements, or finished lines for steps that are not assignments."""
+
+    step: Step
+    statements: list[Statement]
+    lines: list[str] = field(default_factory=list)
+    formula: str = ""
+
+    def text(self) -> list[str]:
+        """The lines of code."""
+        out: list[str] = []
+        for s in self.statements:
+            out += layout("    " + s.head, s.expr)
+        return out + self.lines
+
+    def words(self) -> Counter[str]:
+        """How often each name stands in the code."""
+        texts = [s.head + flat(s.expr) for s in self.statements] + self.lines
+        return Counter(w for text in texts for w in re.findall(r"[A-Za-z_]\w*", text))
+
+
+@dataclass
+class Body:
+    """The lines of one function's steps."""
+
+    scope: Scope
+    program: Program
+    function: Callable[[Program], tuple[str, tuple[str, ...]]]  # its name, further sizes
+
+    def lines(self) -> list[str]:
+        chunks = self.tidied([self.chunk(step) for step in self.program.steps])
+        out: list[str] = []
+        for n, chunk in enumerate(chunks):
+            comment = self.comment(chunk)
+            if not comment and n and self.in_place(chunk) and self.in_place(chunks[n - 1]):
+                out.pop()  # updates that say all in their code stand together
+            out += [*comment, *chunk.text(), ""]
+        results = tuple(Name(self.scope.local[o]) for o in self.program.outputs)
+        if len(results) == 1:
+            out.append(f"    return {results[0].text}")
+        elif results:
+            out += _bare("    return ", results)
+        elif not self.program.steps:
+            out.append("    pass")
+        while out and not out[-1]:
+            out.pop()
+        return out
+
+    def chunk(self, step: Step) -> _Chunk:
+        match step:
+            case Assign():
+                return _Chunk(step, self.assign(step), formula=step.formula)
+            case Block():
+                lines = self.block(step)
+            case Scan():
+                lines = self.scan(step)
+            case Library():
+                lines = [_library(self.scope, step)]
+        return _Chunk(step, [], [line for part in lines for line in part], step.formula)
+
+    def comment(self, chunk: _Chunk) -> list[str]:
+        """The formula above a value, with the names of its axes."""
+        step = chunk.step
+        first = self.scope.buffers[targets(step)[0]]
+        axes = ", ".join(
+            a or flat(size(self.scope, d)) for a, d in zip(first.axes, first.dims, strict=True)
+        )
+        axes = f"[{axes}]" if first.role == "scratch" else ""
+        formula = chunk.formula
+        if not formula and isinstance(step, Assign) and not _says_all(step):
+            formula = _notation(step)
+        if not formula and self.in_place(chunk):
+            return []
+        if len(formula) > WIDTH - 9 - len(axes):
+            return [f"    # {line}" for line in _wrapped(formula, axes)]
+        return [f"    # {comment_safe(formula)}   {axes}".rstrip() if formula else f"    # {axes}"]
+
+    def in_place(self, chunk: _Chunk) -> bool:
+        """Whether a step updates an argument."""
+        return self.scope.buffers[targets(chunk.step)[0]].role != "scratch"
+
+    def tidied(self, chunks: list[_Chunk]) -> list[_Chunk]:
+        """Values that nothing reads dropped; short ones that are read once inlined."""
+        uses: Counter[str] = Counter(self.scope.local[o] for o in self.program.outputs)
+        kept: list[_Chunk] = []
+        for chunk in reversed(chunks):
+            name = self.removable(chunk)
+            if not name or uses[name]:
+                kept.append(chunk)
+                uses += chunk.words()
+        kept.reverse()
+        return self.joined(kept, uses)
+
+    def joined(self, chunks: list[_Chunk], uses: Counter[str]) -> list[_Chunk]:
+        """Each value that is read once moved to where it is read, where that is allowed."""
+        out: list[_Chunk] = []
+        for n, chunk in enumerate(chunks):
+            name = self.removable(chunk)
+            if not name or len(chunk.statements) != 1 or uses[name] != 2:
+                out.append(chunk)
+                continue
+            for into in chunks[n + 1 :]:
+                if into.words()[name]:
+                    if len(into.statements) != 1 or not self.inlined(chunk, into, name):
+                        out.append(chunk)
+                    break
+                if self.in_place(into):  # what the value reads may change here
+                    out.append(chunk)
+                    break
+            else:
+                out.append(chunk)
+        return out
+
+    def removable(self, chunk: _Chunk) -> str:
+        """The local name of a value that only this function sees, or ""."""
+        step = chunk.step
+        if not isinstance(step, Assign) or step.target in self.program.outputs:
+            return ""
+        return self.scope.local[step.target] if self.buffer(step).role == "scratch" else ""
+
+    def buffer(self, step: Assign) -> Buffer:
+        return self.scope.buffers[step.target]
+
+    def inlined(self, chunk: _Chunk, into: _Chunk, name: str) -> bool:
+        """Put the value of ``chunk`` where ``into`` reads it, if the line stays short."""
+        (made,), (use,) = chunk.statements, into.statements
+        assert isinstance(chunk.step, Assign)
+        if self.buffer(chunk.step).label or made.head != f"{name} = ":
+            return False
+        expr = substituted(use.expr, Name(name), made.expr)
+        if expr == use.expr or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
+            return False
+        into.statements[0] = Statement(use.head, expr)
+        if into.formula and chunk.formula:
+            into.formula = _merged(chunk.formula, into.formula, chunk.step.target)
+        elif chunk.formula:
+            into.formula = ""
+        return True
+
+    def assign(self, step: Assign) -> list[Statement]:
+        value = reading_value(self.scope, step)
+        copy = step.target in self.program.outputs
+        statements = assign_statements(self.scope, step, value, copy)
+        before = [Statement(f"{name} = ", expr) for name, expr in self.scope.before]
+        self.scope.before.clear()
+        return before + statements
+
+    def called(self, body: Program, args: list[Expr]) -> Expr:
+        name, sizes = self.function(body)
+        for d in sizes:
+            self.scope.used_dims[d] = None
+        return call(name, *args, *(Name(self.scope.sizes[d]) for d in sizes))
+
+    def block(self, step: Block) -> list[list[str]]:
+        expr = self.called(step.body, [Name(self.scope.local[a]) for a in step.arguments])
+        left = ", ".join(self.scope.local[t] for t in step.targets)
+        return [layout(f"    {left} = ", expr)]
+
+    def scan(self, step: Scan) -> list[list[str]]:
+        scope, local = self.scope, self.scope.local
+        carries = step.targets[: len(step.carries)]
+        stacked = step.targets[len(step.carries) :]
+        t = scope.names("t")
+        lines = []
+        if step.carries:
+            left = ", ".join(local[c] for c in carries)
+            right = ", ".join(local[c] for c in step.carries)
+            if left != right:
+                lines.append([f"    {left} = {right}"])
+        for s in stacked:
+            b = scope.buffers[s]
+            made = call("np.empty", shape_of(scope, b.dims), numpy_dtype(b.dtype))
+            lines.append(layout(f"    {local[s]} = ", made))
+        turns: Expr = call("range", size(scope, step.length))
+        if step.reverse:
+            turns = call("reversed", turns)
+        lines.append([f"    for {t} in {flat(turns)}:"])
+        args: list[Expr] = [Name(local[c]) for c in carries]
+        args += [Item(Name(local[s]), (Name(t),)) for s in step.slices]
+        args += [Name(local[c]) for c in step.constants]
+        results = [local[c] for c in carries] + [f"{local[s]}[{t}]" for s in stacked]
+        lines.append(layout(f"        {', '.join(results)} = ", self.called(step.body, args)))
+        return lines
+
+
+def _notation(step: Assign) -> str:
+    """A step in index notation, for the comment of a value that came without a formula."""
+    names = dict(zip(step.loops, step.names, strict=True))
+    place = ", ".join(spell_ix(ix, names) for ix in step.index)
+    inner = [names[v] for v in step.loops if v not in output_loops(step)]
+    text = spell_scalar(step.body, names)
+    if inner:
+        plain = isinstance(step.body, Load | Call) or " + " not in text and " - " not in text
+        text = f"{step.op}_{{{', '.join(inner)}}} {text if plain else f'({text})'}"
+    where = " and ".join(spell_guard(g, names) for g in step.guards)
+    left = f"{step.target}[{place}]" if place else step.target
+    return f"{left} = {text}{f' where {where}' if where else ''}"
+
+
+def _says_all(step: Assign) -> bool:
+    """Whether the code of a step is its formula: a map of elements at the same place."""
+    return (
+        step.op == "="
+        and not step.guards
+        and all(ix.atom is not None for ix in step.index)
+        and all(
+            not s.guards and (s.indices == step.index or not s.indices)
+            if isinstance(s, Load)
+            else not isinstance(s, IndexValue | Select)
+            for s in walk(step.body)
+        )
+    )
+
+
+def _merged(inner: str, outer: str, name: str) -> str:
+    """Two formulas as one: the value of the first put where the second names it."""
+    parts = inner.split(" = ", 1)
+    pattern = rf"(?<![\w.]){re.escape(name)}(?![\w.])"
+    if len(parts) != 2 or not re.search(pattern, outer):
+        return outer
+    value = parts[1]
+    alone = re.search(rf"(\(|= ){re.escape(name)}(\)|$| [+])", outer)
+    if not alone and re.search(r"[-+/ ]", value):
+        value = f"({value})"
+    return re.sub(pattern, lambda _: value, outer)
+
+
+def _wrapped(text: str, tail: str) -> list[str]:
+    """A long formula broken at its spaces, the axes after its last line."""
+    lines, line = [], ""
+    for word in comment_safe(text).split(" "):
+        if len(line) + len(word) + 7 > WIDTH and line:
+            lines.append(line)
+            line = "    " + word
+        else:
+            line = f"{line} {word}" if line else word
+    if len(line) + len(tail) + 9 > WIDTH:
+        return [*lines, line, f"    {tail}"] if tail else [*lines, line]
+    return [*lines, f"{line}   {tail}".rstrip()]
+
+
+def _bare(head: str, items: tuple[Expr, ...]) -> list[str]:
+    line = head + ", ".join(map(flat, items))
+    return [line] if len(line) <= WIDTH else layout(head, Seq("(", items))
+
+
+def _library(scope: Scope, step: Library) -> list[str]:
+    raise UnsupportedFunction(
+        f"the numpy backend does not have the operation {step.atom!r:.60}: choose another backend"
+    )

@@ -1,0 +1,187 @@
+"""A Program made ready for text: arguments updated where their new values are computed.
+
+In: a Program, whose updates of states and parameters come last, copied from new values.
+Out: the same with each new value written into its argument at once, where nothing reads the old
+value later: ``m = 0.9*m + 0.1*g`` instead of a value ``new_m`` and a copy of it.
+
+Guarantees: the outputs and the updated arguments are the same. The result is for text only: its
+readers read an argument after it was updated, which ``verify`` does not allow a Program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from codegen.index import Gather, Ix, Loop
+from codegen.program import (
+    And,
+    Assign,
+    Binary,
+    Bitcast,
+    Block,
+    Buffer,
+    BufferSource,
+    Call,
+    Cast,
+    Compare,
+    Fma,
+    IndexValue,
+    Library,
+    Load,
+    MulHigh,
+    Or,
+    Program,
+    Round,
+    Scalar,
+    Scan,
+    Select,
+    Shift,
+    Step,
+    Unary,
+    Xor,
+    targets,
+    walk,
+)
+
+__all__ = ["prepared", "rewritten"]
+
+
+def prepared(program: Program) -> Program:
+    """The program with updates of arguments moved to where their values are made."""
+    steps = program.steps
+    buffers = {b.name: b for b in program.buffers}
+    kept = {*program.outputs}
+    made_at: dict[str, list[int]] = {}
+    read_at: dict[str, list[int]] = {}
+    for n, step in enumerate(steps):
+        for name in targets(step):
+            made_at.setdefault(name, []).append(n)
+        for name in _read(step):
+            read_at.setdefault(name, []).append(n)
+    renamed: dict[str, str] = {}
+    dropped: set[int] = set()
+    for n, step in enumerate(steps):
+        name = _copied(step, buffers)
+        if not name or name in kept or name in renamed or len(made_at[name]) != 1:
+            continue
+        assert isinstance(step, Assign)
+        maker = made_at[name][0]
+        later = [k for k in read_at.get(step.target, ()) if k > maker]
+        readers = read_at[name]
+        if (
+            isinstance(steps[maker], Assign)
+            and not later
+            and all(_by_value(steps[k], name) for k in readers)
+            and not any(_may_share(steps[k], step.target) for k in read_at.get(step.target, ()))
+        ):
+            renamed[name] = step.target
+            dropped.add(n)
+    if not renamed:
+        return program
+    out: list[Step] = []
+    for n, step in enumerate(steps):
+        if n in dropped:
+            continue
+        if isinstance(step, Assign):
+            body = _renamed(step.body, renamed) if _read(step) & renamed.keys() else step.body
+            step = replace(step, target=renamed.get(step.target, step.target), body=body)
+        out.append(step)
+    return replace(program, steps=tuple(out))
+
+
+def _copied(step: Step, buffers: dict[str, Buffer]) -> str:
+    """The value that a step copies whole into an argument, or ""."""
+    if not isinstance(step, Assign) or buffers[step.target].role == "scratch" or step.guards:
+        return ""
+    body, target = step.body, buffers[step.target]
+    if not isinstance(body, Load) or body.guards or body.indices != step.index:
+        return ""
+    loops = [ix.atom for ix in step.index]
+    whole = len(set(loops)) == len(loops) == len(step.loops) and all(
+        isinstance(v, Loop) and v.extent is d for v, d in zip(loops, target.dims, strict=True)
+    )
+    made = buffers[body.buffer]
+    same = made.role == "scratch" and made.dims == target.dims and made.dtype == target.dtype
+    return body.buffer if whole and same else ""
+
+
+def _by_value(step: Step, name: str) -> bool:
+    """Whether a step reads a buffer in its formula alone: such reads can be renamed."""
+    return isinstance(step, Assign) and name not in _in_positions(step)
+
+
+def _may_share(step: Step, name: str) -> bool:
+    """Whether what a step defines may lie in the memory of an argument it is handed."""
+    if isinstance(step, Block):
+        inner = step.body.arguments[step.arguments.index(name)].name
+        return inner in step.body.outputs
+    return isinstance(step, Scan) and name in step.carries
+
+
+def _read(step: Step) -> set[str]:
+    """The buffers a step reads."""
+    if isinstance(step, Block | Library):
+        return set(step.arguments)
+    if isinstance(step, Scan):
+        return {*step.carries, *step.slices, *step.constants}
+    return {s.buffer for s in walk(step.body) if isinstance(s, Load)} | _in_positions(step)
+
+
+def _in_positions(step: Assign) -> set[str]:
+    """The buffers that positions and guards are gathered from."""
+    ixs: list[Ix] = [*step.index, *(g.ix for g in step.guards)]
+    for s in walk(step.body):
+        if isinstance(s, Load):
+            ixs += [*s.indices, *(g.ix for g in s.guards)]
+        elif isinstance(s, IndexValue):
+            ixs.append(s.ix)
+    return {
+        atom.source.buffer
+        for ix in ixs
+        for atom in ix.atoms()
+        if isinstance(atom, Gather) and isinstance(atom.source, BufferSource)
+    }
+
+
+def _renamed(s: Scalar, names: dict[str, str]) -> Scalar:
+    """A formula with other names for what it reads."""
+
+    def change(x: Scalar) -> Scalar:
+        return replace(x, buffer=names.get(x.buffer, x.buffer)) if isinstance(x, Load) else x
+
+    return rewritten(s, change)
+
+
+def rewritten(s: Scalar, change: Callable[[Scalar], Scalar]) -> Scalar:
+    """A formula with ``change`` applied to every part, innermost first."""
+
+    def go(x: Scalar) -> Scalar:
+        return rewritten(x, change)
+
+    match s:
+        case Unary(op, x):
+            s = Unary(op, go(x))
+        case Binary(op, a, b):
+            s = Binary(op, go(a), go(b))
+        case Compare(op, a, b):
+            s = Compare(op, go(a), go(b))
+        case Select(c, a, b):
+            s = Select(go(c), go(a), go(b))
+        case Call(f, args):
+            s = Call(f, tuple(map(go, args)))
+        case Cast(dtype, x):
+            s = Cast(dtype, go(x))
+        case Bitcast(dtype, x):
+            s = Bitcast(dtype, go(x))
+        case Shift(x, places):
+            s = Shift(go(x), places)
+        case Round(x):
+            s = Round(go(x))
+        case Fma(a, b, c):
+            s = Fma(go(a), go(b), go(c))
+        case And(a, b) | Or(a, b) | Xor(a, b) | MulHigh(a, b):
+            s = type(s)(go(a), go(b))
+        case _:
+            pass
+    return change(s)

@@ -1,0 +1,149 @@
+"""Applies the rules until nothing improves, under one global cost gate.
+
+In: roots. Out: roots of equal values, cheaper or equal. Covers every kind of node: values by the
+rules, blocks (scans, regions) once each, calls of one operand list merged.
+
+Guarantees: deterministic; a gated rule's sweep is kept only when the whole graph does not cost
+more (``symprop.simplify.cost``), else its candidates are tried one by one; every rewrite records
+its rule (``symprop.graph.origin``); names are carried over. Stops after a fixed number of rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from symprop import graph
+from symprop.graph import Block, Node, Output, Reduce, Region, Scan, topological
+from symprop.simplify.cost import Cost, graph_cost
+from symprop.simplify.rules import RULES, SHARED, Context, Rule
+
+ROUNDS = 8
+SINGLE_TRIES = 24  # candidates tried one by one after a sweep was refused
+Apply = Callable[[Reduce, Context], Node | None]
+
+
+def simplify(roots: Sequence[Node], rules: Sequence[Rule] = RULES) -> list[Node]:
+    """The roots, rewritten; see the module's docstring."""
+    from symprop.simplify.blocks import simplify_blocks
+
+    current = simplify_blocks(list(roots))
+    current = _values(current, rules)
+    return simplify_blocks(current) if rules is RULES else current
+
+
+_BLOCKS: WeakKeyDictionary[Block, tuple[Node, ...]] = WeakKeyDictionary()
+
+
+def simplified_outputs(block: Block) -> tuple[Node, ...]:
+    """A block's outputs, simplified once however often the block is called."""
+    found = _BLOCKS.get(block)
+    if found is None:
+        found = tuple(simplify(block.outputs))
+        _BLOCKS[block] = found
+    return found
+
+
+def _values(roots: list[Node], rules: Sequence[Rule]) -> list[Node]:
+    cost = graph_cost(roots)
+    failed: dict[str, set[tuple[Node, int]]] = {r.name: set() for r in (*rules, SHARED)}
+    for _ in range(ROUNDS):
+        before = roots
+        for rule in rules:
+            roots, cost = _sweep(roots, rule, cost, failed[rule.name])
+        if roots == before and rules is RULES:
+            roots, cost = _share(roots, cost)
+        if roots == before:
+            break
+    return roots
+
+
+def _sweep(
+    roots: list[Node], rule: Rule, cost: Cost, failed: set[tuple[Node, int]]
+) -> tuple[list[Node], Cost]:
+    """One pass of one rule over the graph, operands first."""
+    changed: list[Node] = []
+    new = rewrite(roots, rule, changed, failed)
+    if not changed:
+        return roots, cost
+    after = graph_cost(new)
+    if not rule.gated or after <= cost:
+        return new, after
+    for target in changed[:SINGLE_TRIES]:
+        trial = rewrite(roots, rule, [], set(), lambda n, target=target: n is target)  # type: ignore[misc]
+        found = graph_cost(trial)
+        if found < cost:
+            roots, cost = trial, found
+        else:
+            failed.add((target, -1))
+    return roots, cost
+
+
+def rewrite(
+    roots: Sequence[Node],
+    rule: Rule,
+    changed: list[Node],
+    failed: set[tuple[Node, int]],
+    only: Callable[[Node], bool] | None = None,
+) -> list[Node]:
+    """The roots with the rule applied wherever it fires; ``changed`` collects the places."""
+    order = topological(roots)
+    users = graph.users(order)
+    context = Context({}, frozenset())
+    new: dict[Node, Node] = {}
+    keep = set(roots)
+    for node in order:
+        rebuilt = graph.rebuild(node, new)
+        if rebuilt is not node:
+            graph.carry_over(node, rebuilt)
+        key = (rebuilt, sum(context.uses.get(o, 2) for o in rebuilt.operands))
+        if isinstance(rebuilt, Reduce) and key not in failed and (rebuilt, -1) not in failed:
+            if only is None or only(node):
+                found = rule.apply(rebuilt, context)
+                if found is None or found is rebuilt:
+                    failed.add(key)
+                else:
+                    changed.append(node)
+                    graph.carry_over(rebuilt, found, rule.name)
+                    rebuilt = found
+        new[node] = rebuilt
+        context.uses[rebuilt] = context.uses.get(rebuilt, 0) + len(users[node])
+        if node in keep:
+            context.keep = context.keep | {rebuilt}
+    return [new[r] for r in roots]
+
+
+def _share(roots: list[Node], cost: Cost) -> tuple[list[Node], Cost]:
+    """Sums with one core, all rewritten at once: alone, none of them gains."""
+    order = topological(roots)
+    users = graph.users(order)
+    context = Context({n: len(us) for n, us in users.items()}, frozenset(roots))
+    groups: dict[Node, dict[Node, Node]] = {}
+    for node in order:
+        if isinstance(node, Reduce):
+            found = SHARED.apply(node, context)
+            for core in {node, found} - {None}:
+                for sum_ in _sums(core):  # type: ignore[arg-type]
+                    groups.setdefault(sum_, {})[node] = found if found is not None else node
+    for members in groups.values():
+        mapping: dict[Node, Node] = {a: b for a, b in members.items() if a is not b}
+        if len(members) < 2 or not mapping:
+            continue
+        trial = graph.substitute(roots, mapping)
+        after = graph_cost(trial)
+        if after < cost:
+            for a, b in mapping.items():
+                graph.carry_over(a, b, SHARED.name)
+            return trial, after
+    return roots, cost
+
+
+def _sums(node: Node) -> list[Node]:
+    """The node itself when it is a sum, else the sums it reads directly."""
+    if isinstance(node, Reduce) and len(node.loops) > node.nout:
+        return [node]
+    return [o for o in node.operands if isinstance(o, Reduce) and len(o.loops) > o.nout]
+
+
+__all__ = ["Any", "Output", "Region", "Scan", "rewrite", "simplified_outputs", "simplify"]

@@ -1,0 +1,224 @@
+"""Prove-only normal form: a value as a polynomial in values that cannot be looked into.
+
+In: a node. Out: {monomial: rational}, a monomial being integer powers of node elements at given
+indices. Products, quotients and sums of maps are looked through; a sum over loops is distributed,
+factors that do not move with the loops are pulled out, and what is left is an interned core sum.
+
+It decides that two values are equal, or one is 0, as rational functions (where the divisors are
+not 0). It is used for proofs only: emitting it would split sums and lose digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from weakref import WeakKeyDictionary
+
+from codegen.index import Ix, Loop, loop, substitute
+from symprop import term as t
+from symprop.graph import At, IndexOf, Node, Reading, Reduce
+from symprop.make import make
+
+Atom = Reading
+Monomial = tuple[tuple[Atom, int], ...]
+Poly = dict[Monomial, Fraction]
+LIMIT = 40  # monomials; a larger polynomial is not looked into
+DEPTH = 12
+
+
+class _TooLarge(Exception):
+    pass
+
+
+_POLYS: WeakKeyDictionary[Node, Poly | None] = WeakKeyDictionary()
+
+
+def is_zero(node: Node) -> bool:
+    """Proved: every element of the node is 0."""
+    found = polynomial(node)
+    return found is not None and not found
+
+
+def polynomial(node: Node, depth: int = 0) -> Poly | None:
+    """The node's element at its own output loops; None when it is too large."""
+    if node not in _POLYS:
+        try:
+            _POLYS[node] = _reduce(node, depth) if isinstance(node, Reduce) else _self(node)
+        except _TooLarge:
+            _POLYS[node] = None
+    return _POLYS[node]
+
+
+def _self(node: Node) -> Poly:
+    index = tuple(loop(k, d).ix() for k, d in enumerate(node.dims))
+    return {((At(node, index), 1),): Fraction(1)}
+
+
+def _reduce(node: Reduce, depth: int) -> Poly:
+    if depth > DEPTH or node.op != "sum" or node.dtype not in ("float", "float32", "float64"):
+        return _self(node)
+    mapped = len(node.loops) == node.nout
+    if mapped and node.guards:
+        return _self(node)
+    body = _term(node.body, node.reads, depth)
+    if mapped:
+        return body
+    total: Poly = {}
+    for monomial, k in body.items():
+        _collect(total, _summed(node, monomial), k)
+    return total
+
+
+def _collect(total: Poly, part: Poly, k: Fraction) -> None:
+    for m, c in part.items():
+        value = total.get(m, Fraction(0)) + c * k
+        if value:
+            total[m] = value
+        else:
+            total.pop(m, None)
+    if len(total) > LIMIT:
+        raise _TooLarge
+
+
+def _summed(node: Reduce, monomial: Monomial) -> Poly:
+    """sum over the reduced loops of one monomial: fixed factors times a core sum."""
+    inner = set(node.inner)
+    fixed, moving = [], []
+    for atom, n in monomial:
+        (moving if loops_of(atom) & inner else fixed).append((atom, n))
+    body = t.mul(*(t.power(t.read(k), n) for k, (_, n) in enumerate(moving)))
+    core = make("sum", node.loops, node.nout, node.guards, body, [a for a, _ in moving],
+                node.dtype, node.accumulator)  # fmt: skip
+    k = Fraction(1)
+    at: Reading = At(core, tuple(item.ix() for item in node.outer))
+    if isinstance(core, Reduce) and not core.guards and len(core.loops) == core.nout:
+        # The loops were solved or counted away: what is left is a map, looked into again.
+        inside = _term(core.body, core.reads, DEPTH)
+        return {_times(tuple(fixed), m): c for m, c in inside.items()}
+    at, k = _narrow(core, at)
+    return {_times(tuple(fixed), ((at, 1),)): k}
+
+
+def _narrow(core: Node, at: Reading) -> tuple[Reading, Fraction]:
+    """The core sum without the output loops it does not depend on."""
+    if not isinstance(core, Reduce) or not isinstance(at, At):
+        return at, Fraction(1)
+    smaller, kept = without_unused_loops(core)
+    return At(smaller, tuple(at.index[k] for k in kept)), Fraction(1)
+
+
+def without_unused_loops(node: Reduce) -> tuple[Node, list[int]]:
+    """The node over the output loops that something reads, and their positions."""
+    used: set[Loop] = set()
+    for r in node.reads:
+        used |= loops_of(r)
+    for g in node.guards:
+        used.update(g.ix.loops)
+    kept = [k for k, item in enumerate(node.outer) if item in used]
+    if len(kept) == node.nout:
+        return node, kept
+    loops = [node.outer[k] for k in kept] + list(node.inner)
+    smaller = make(node.op, loops, len(kept), node.guards, node.body, node.reads, node.dtype,
+                   node.accumulator)  # fmt: skip
+    return smaller, kept
+
+
+def loops_of(r: Reading) -> set[Loop]:
+    """Every loop a read depends on."""
+    if isinstance(r, IndexOf):
+        return set(r.ix.loops)
+    found = {item for ix in r.index for item in ix.loops}
+    for g in r.guards:
+        found.update(g.ix.loops)
+    return found
+
+
+def _times(a: Monomial, b: Monomial) -> Monomial:
+    total: dict[Atom, int] = {}
+    for atom, n in (*a, *b):
+        total[atom] = total.get(atom, 0) + n
+    return tuple(sorted(((x, n) for x, n in total.items() if n), key=_atom_key))
+
+
+def _atom_key(item: tuple[Atom, int]) -> tuple[bytes, ...]:
+    atom, n = item
+    if isinstance(atom, IndexOf):
+        return (b"", atom.ix.digest, str(n).encode())
+    return (atom.node.digest, *(i.digest for i in atom.index), *(g.digest for g in atom.guards))
+
+
+def _product(a: Poly, b: Poly) -> Poly:
+    if len(a) * len(b) > LIMIT:
+        raise _TooLarge
+    out: Poly = {}
+    for m, c in a.items():
+        _collect(out, {_times(m, n): d for n, d in b.items()}, c)
+    return out
+
+
+def _term(term: t.Term, reads: tuple[Reading, ...], depth: int) -> Poly:
+    if isinstance(term, t.Num):
+        return {(): term.value} if term.value else {}
+    if isinstance(term, t.Read):
+        return _read(reads[term.k], depth)
+    if isinstance(term, t.Sum):
+        out: Poly = {(): term.const} if term.const else {}
+        for x, k in term.terms:
+            _collect(out, _term(x, reads, depth), k)
+        return out
+    if isinstance(term, t.Prod):
+        out = {(): Fraction(1)}
+        for base, n in term.factors:
+            inner = _term(base, reads, depth)
+            if n < 0:
+                inner = _inverse(base, inner, reads)
+            for _ in range(abs(n)):
+                out = _product(out, inner)
+        return out
+    if isinstance(term, t.Call) and term.fn.name == "stop_gradient":
+        return _term(term.args[0], reads, depth)
+    return _opaque(term, reads)
+
+
+def _inverse(base: t.Term, inner: Poly, reads: tuple[Reading, ...]) -> Poly:
+    if len(inner) == 1:
+        (m, k), = inner.items()
+        return {tuple((a, -n) for a, n in m): 1 / k}
+    (m, k), = _opaque(base, reads).items()
+    return {tuple((a, -n) for a, n in m): 1 / k}
+
+
+def _opaque(term: t.Term, reads: tuple[Reading, ...]) -> Poly:
+    """A subterm as one atom: a map of its own over the loops it reads."""
+    used: set[Loop] = set()
+    for k in term.reads:
+        used |= loops_of(reads[k])
+    loops = sorted(used, key=lambda v: v.key)
+    renamed = {v: loop(k, v.extent).ix() for k, v in enumerate(loops)}
+    own = [moved(reads[k], renamed) for k in range(len(reads))]
+    node = make("sum", [loop(k, v.extent) for k, v in enumerate(loops)], len(loops), (), term, own,
+                "float")  # fmt: skip
+    return {((At(node, tuple(v.ix() for v in loops)), 1),): Fraction(1)}
+
+
+def moved(r: Reading, mapping: Mapping[Loop, Ix]) -> Reading:
+    """A read with loops substituted."""
+    from symprop.make import _moved
+
+    return _moved(r, mapping)
+
+
+def _read(r: Reading, depth: int) -> Poly:
+    if isinstance(r, IndexOf) or r.guards:
+        return {((r, 1),): Fraction(1)}
+    own = polynomial(r.node, depth + 1)
+    if own is None:
+        return {((r, 1),): Fraction(1)}
+    mapping = {loop(k, d): ix for k, (d, ix) in enumerate(zip(r.node.dims, r.index, strict=True))}
+    out: Poly = {}
+    for m, k in own.items():
+        there: Monomial = ()
+        for a, n in m:
+            there = _times(there, ((moved(a, mapping), n),))
+        _collect(out, {there: Fraction(1)}, k)
+    return out
