@@ -7,7 +7,7 @@ of its bytes, so tracebacks, debuggers and ``inspect.getsource`` show the genera
 Guarantees: nothing runs before the whole syntax tree was checked against an allow-list: node
 kinds, NumPy as the only import, names that are parameters, locals, functions of the module, ``np``
 or a few builtins; attributes from a list; no name or attribute with two leading underscores. The
-code runs with no other builtins. ``UnsafeSource`` says in one sentence what was refused.
+code runs with no other builtins. ``UnsafeSourceError`` says in one sentence what was refused.
 
 It is a second lock, not a sandbox: what is emitted is safe by construction (names are made by
 ``codegen.names``, text of the user stands in comments only), and this check shows that it is.
@@ -25,37 +25,28 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["UnsafeSource", "build", "check"]
+__all__ = ["UnsafeSourceError", "build", "check"]
 
-_BUILTINS = ("range", "reversed", "len", "int", "float", "bool", "min", "max", "slice", "tuple")
+_BUILTINS = ("bool", "max", "min", "range", "reversed", "slice")
 
 _NODES = (
-    *(ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Expr, ast.Constant),
-    *(ast.Assign, ast.AugAssign, ast.For, ast.If, ast.With, ast.withitem, ast.Pass),
-    *(ast.Name, ast.Load, ast.Store, ast.Attribute, ast.Subscript, ast.Slice),
-    *(ast.Tuple, ast.List, ast.Call, ast.keyword, ast.Starred, ast.IfExp),
-    *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop),
-    *(ast.Import, ast.ImportFrom, ast.alias),
-)
+    ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Expr, ast.Constant,
+    ast.Assign, ast.AugAssign, ast.For, ast.If, ast.IfExp, ast.Call, ast.keyword,
+    ast.Name, ast.Load, ast.Store, ast.Attribute, ast.Subscript, ast.Slice, ast.Tuple, ast.List,
+    ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop,
+    ast.Import, ast.ImportFrom, ast.alias,
+)  # fmt: skip
 
-_ARRAY_ATTRIBUTES = """T mT all any argmax argmin astype at clip copy cumsum dtype fill itemsize max
-mean min ndim ravel real repeat reshape shape size squeeze sum swapaxes take transpose view eps tiny
-smallest_subnormal bits""".split()
-
-_NUMPY_ATTRIBUTES = """abs absolute add all any arange arctan2 argmax argmin array asarray
-ascontiguousarray bool broadcast_arrays broadcast_shapes broadcast_to ceil clip concatenate copysign
-cos cosh cumsum diagonal divide e einsum empty empty_like equal errstate exp exp2 expand_dims expm1
-eye finfo flip float32 float64 floor floor_divide fmax fmin frexp full full_like greater
-greater_equal hypot iinfo inf int32 int64 isfinite isinf isnan ldexp less less_equal lib linalg
-log log1p log2 logaddexp logical_and logical_not logical_or matmul max maximum mean min minimum mod
-moveaxis multiply nan nan_to_num negative nonzero not_equal ones ones_like outer pad pi power prod
-put_along_axis ravel reciprocal repeat reshape rint round sign sin sinh sliding_window_view sort
-spacing sqrt square squeeze stack stride_tricks subtract sum swapaxes take take_along_axis tan tanh
-tensordot tile transpose tril triu trunc uint32 uint64 where zeros zeros_like cholesky solve inv det
-nextafter signbit modf result_type ix_ isscalar ndim shape argsort cumprod searchsorted
-as_strided""".split()
-
-_ATTRIBUTES = frozenset(_ARRAY_ATTRIBUTES) | frozenset(_NUMPY_ATTRIBUTES)
+# What generated text and its helpers use of arrays and of NumPy.
+_ARRAY_ATTRIBUTES = """
+    T any argmax argmin astype clip copy dtype mT max min reshape shape sum swapaxes transpose view
+"""
+_NUMPY_ATTRIBUTES = """
+    abs add arange array at broadcast_to concatenate copysign cos cumsum einsum empty errstate exp
+    expm1 float32 float64 floor full iinfo inf int32 int64 isnan log log1p maximum minimum nan pad
+    rint sign sin sqrt square stack tanh tensordot uint32 uint64 where zeros
+"""
+_ATTRIBUTES = frozenset((_ARRAY_ATTRIBUTES + _NUMPY_ATTRIBUTES).split())
 
 _IMPORTS = (
     "import numpy as np",
@@ -63,7 +54,7 @@ _IMPORTS = (
 )
 
 
-class UnsafeSource(ValueError):
+class UnsafeSourceError(ValueError):
     """The generated text holds something that generated text never needs."""
 
 
@@ -77,19 +68,19 @@ def _bound(function: ast.FunctionDef) -> set[str]:
     return names
 
 
-def _refuse(node: ast.AST, what: str) -> UnsafeSource:
-    return UnsafeSource(
+def _refuse(node: ast.AST, what: str) -> UnsafeSourceError:
+    return UnsafeSourceError(
         f"line {getattr(node, 'lineno', '?')} of the generated text holds {what}, "
         "which generated code never needs"
     )
 
 
 def check(source: str) -> ast.Module:
-    """The syntax tree of ``source``, or UnsafeSource; nothing is run."""
+    """The syntax tree of ``source``, or UnsafeSourceError; nothing is run."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise UnsafeSource(f"the generated text is not Python: {error}") from error
+        raise UnsafeSourceError(f"the generated text is not Python: {error}") from error
     functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
     constants = {
         t.id
@@ -149,7 +140,7 @@ def build(source: str, name: str) -> Callable[..., Any]:
     """The function ``name`` of the module text ``source``, checked, registered and compiled."""
     tree = check(source)
     if not any(isinstance(n, ast.FunctionDef) and n.name == name for n in tree.body):
-        raise UnsafeSource(f"the generated text defines no function named {name!r}")
+        raise UnsafeSourceError(f"the generated text defines no function named {name!r}")
     tree.body = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
     digest = blake2b(source.encode(), digest_size=8).hexdigest()
     file = f"<generated {name} {digest}>"
@@ -161,6 +152,6 @@ def build(source: str, name: str) -> Callable[..., Any]:
         "np": np,
         "sliding_window_view": sliding_window_view,
     }
-    exec(compile(tree, file, "exec", dont_inherit=True), space)
+    exec(compile(tree, file, "exec", dont_inherit=True), space)  # noqa: S102 - checked above
     function: Callable[..., Any] = space[name]
     return function

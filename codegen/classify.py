@@ -7,6 +7,7 @@ In: an ``Assign``. Out: ``classify(step)``, the first that holds of
     Map          one value a point, no loop reduced
     Prefix       a sum over the positions up to (or from) an output position: a cumulative sum
     Contract     a sum whose body factors into two groups of loops: a matrix product
+    ArgExtremum  the first position that attains an extremum (which another step must hold)
     Extremum     the greatest or least over some loops
     Sum          any other sum
     Scatter      a target at computed positions
@@ -26,9 +27,21 @@ from itertools import combinations
 from typing import TypeAlias
 
 from codegen.index import Floor, Gather, Guard, Ix, Loop, Mod, constant
-from codegen.program import Assign, Binary, IndexValue, Load, Number, Scalar, Unary, children, walk
+from codegen.program import (
+    Assign,
+    Binary,
+    Compare,
+    IndexValue,
+    Load,
+    Number,
+    Scalar,
+    Select,
+    Unary,
+    children,
+)
 
 __all__ = [
+    "ArgExtremum",
     "Concat",
     "Contract",
     "Extremum",
@@ -103,6 +116,20 @@ class Contract:
 
 
 @dataclass(frozen=True, slots=True)
+class ArgExtremum:
+    """The least position ``along`` at which ``read`` is not worse than ``best``.
+
+    It is an argmax (argmin when ``least``) if ``best`` is the greatest of ``read``: whoever knows
+    the other steps must see to that.
+    """
+
+    read: Load
+    best: Load
+    along: Loop
+    least: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Extremum:
     """The greatest or least of the body over the reduced loops."""
 
@@ -117,7 +144,9 @@ class Scatter:
     """The target's index is computed: several points may meet in one element."""
 
 
-Reading: TypeAlias = Rearrange | Concat | Map | Prefix | Contract | Extremum | Sum | Scatter
+Reading: TypeAlias = (
+    Rearrange | Concat | Map | Prefix | Contract | ArgExtremum | Extremum | Sum | Scatter
+)
 
 
 def output_loops(step: Assign) -> tuple[Loop, ...]:
@@ -156,8 +185,7 @@ def simple_target(step: Assign) -> bool:
     """Whether every output loop stands alone and whole in the target's index."""
     out = output_loops(step)
     return len(out) == len(step.index) and all(
-        ix.terms == ((v, 1),) and ix.const == 0
-        for ix, v in zip(step.index, out, strict=True)
+        ix.terms == ((v, 1),) and ix.const == 0 for ix, v in zip(step.index, out, strict=True)
     )
 
 
@@ -187,7 +215,7 @@ def classify(step: Assign) -> Reading:
             return concat or Rearrange(step.body)
         return _concat(step) or Map()
     if step.op in ("max", "min"):
-        return Extremum()
+        return _arg_extremum(step, reduced) or Extremum()
     if step.op != "sum":
         return Sum()
     return _prefix(step, out, reduced) or _contract(step, out, reduced) or Sum()
@@ -210,6 +238,32 @@ def _prefix(step: Assign, out: tuple[Loop, ...], reduced: tuple[Loop, ...]) -> P
                 return Prefix(i, r, False)
             if ix is r.ix() - i.ix():
                 return Prefix(i, r, True)
+    return None
+
+
+# --- positions of extrema ------------------------------------------------------------------------
+
+
+def _arg_extremum(step: Assign, reduced: tuple[Loop, ...]) -> ArgExtremum | None:
+    """min over r of select(x[.., r] < best[..], last position, r)."""
+    if step.op != "min" or step.guards or len(reduced) != 1:
+        return None
+    r = reduced[0]
+    match step.body:
+        case Select(Compare("<", Load() as a, Load() as b), other, IndexValue(ix)):
+            last = other.ix if isinstance(other, IndexValue) else _whole(other)
+            if ix is not r.ix() or last is not r.extent - 1 or a.guards or b.guards:
+                return None
+            if r in scalar_loops(a) and r not in scalar_loops(b):
+                return ArgExtremum(a, b, r, False)
+            if r in scalar_loops(b) and r not in scalar_loops(a):
+                return ArgExtremum(b, a, r, True)
+    return None
+
+
+def _whole(s: Scalar) -> Ix | None:
+    if isinstance(s, Number) and isinstance(s.value, Fraction) and s.value.denominator == 1:
+        return constant(s.value.numerator)
     return None
 
 
@@ -342,8 +396,3 @@ def windowed(ix: Ix) -> tuple[tuple[Loop, int], tuple[Loop, int]] | None:
     if isinstance(a, Loop) and isinstance(b, Loop):
         return (a, j), (b, k)
     return None
-
-
-def reads(step: Assign) -> tuple[Load, ...]:
-    """Every read of the body, in order."""
-    return tuple(s for s in walk(step.body) if isinstance(s, Load))

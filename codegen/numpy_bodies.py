@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import cast as typed
 
 from codegen.functions import UnsupportedFunction, function, numpy_spelling
+from codegen.index import Ix, constant
 from codegen.numpy_values import (
     FLOATS,
     Order,
@@ -32,7 +33,6 @@ from codegen.numpy_values import (
     simple,
     where,
 )
-from codegen.index import Ix, constant
 from codegen.printer import Attr, Bin, CallE, Cmp, Expr, Num, Un, call, integer, method, number
 from codegen.program import (
     And,
@@ -206,14 +206,14 @@ def _difference(x: IndexValue | Number, y: IndexValue | Number) -> Ix | None:
 def _as_bool(value: Value) -> Value:
     if value.dtype == "bool":
         return value
-    return Value(call("bool", value.expr), value.axes, "bool") if value.dtype is None else cast(
-        value, "bool"
+    return (
+        Value(call("bool", value.expr), value.axes, "bool")
+        if value.dtype is None
+        else cast(value, "bool")
     )
 
 
-def _harmonised(
-    op: str, a: Value, b: Value, want: Dtype
-) -> tuple[Value, Value, Dtype | None]:
+def _harmonised(op: str, a: Value, b: Value, want: Dtype) -> tuple[Value, Value, Dtype | None]:
     """Operands cast so that NumPy's promotion gives the Program's dtype."""
     dtype = promote(a.dtype, b.dtype)
     if dtype is None:
@@ -227,7 +227,13 @@ def _harmonised(
         plain = plain or {own, dtype} == {"float32", "float64"}  # promotes by itself
         plain = plain or {own, dtype} == {"int32", "int64"}
         out.append(v if plain else cast(v, typed(Dtype, dtype)))
-    left, right = (_unwrapped(v, w) for v, w in zip(out, out[::-1], strict=True))
+    left, right = out
+    if left.dtype == right.dtype and left.dtype in FLOATS:  # NumPy casts a bool by itself
+        a_inside, b_inside = _bool_inside(left), _bool_inside(right)
+        if a_inside is not None and b_inside is None:
+            left = replace(left, expr=a_inside, dtype="bool")
+        elif b_inside is not None and a_inside is None:
+            right = replace(right, expr=b_inside, dtype="bool")
     if "bool" in (left.dtype, right.dtype) and op == "-" and left.dtype == right.dtype:
         left = cast(left, dtype)
     if left.dtype in (None, "bool") and right.dtype in (None, "bool"):
@@ -235,20 +241,12 @@ def _harmonised(
     return left, right, dtype
 
 
-def _unwrapped(value: Value, other: Value) -> Value:
-    """A bool that was cast to the float beside it: NumPy does that by itself."""
+def _bool_inside(value: Value) -> Expr | None:
+    """The comparison of ``(a == b).astype(float)``."""
     e = value.expr
-    if (
-        isinstance(e, CallE)
-        and isinstance(e.function, Attr)
-        and e.function.name == "astype"
-        and isinstance(e.function.base, Cmp)
-        and value.dtype == other.dtype
-        and value.dtype in FLOATS
-        and not (isinstance(other.expr, CallE) and _unwrapped(other, replace(value, expr=Num("0"))) is not other)
-    ):
-        return replace(value, expr=e.function.base, dtype="bool")
-    return value
+    if isinstance(e, CallE) and isinstance(e.function, Attr) and e.function.name == "astype":
+        return e.function.base if isinstance(e.function.base, Cmp) else None
+    return None
 
 
 def _arithmetic(op: str, a: Value, b: Value, order: Order, want: Dtype) -> Value:
@@ -292,8 +290,7 @@ def _called(scope: Scope, name: str, args: list[Value], order: Order, want: Dtyp
     if all(a.dtype is None for a in out):
         out[0] = cast(out[0], target)
     if name == "power":
-        return combine("**", *out, order, target)
+        return combine("**", out[0], out[1], order, target)
     if "." not in spelling:
         scope.helpers[spelling] = None
     return apply(spelling, out, order, "bool" if row.result == "bool" else target)
-

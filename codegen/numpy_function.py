@@ -24,9 +24,9 @@ from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
 from codegen.printer import WIDTH, Expr, Item, Name, Seq, call, flat, layout, substituted
 from codegen.program import (
     Assign,
+    Binary,
     Block,
     Buffer,
-    Call,
     IndexValue,
     Library,
     Load,
@@ -78,8 +78,8 @@ class Body:
         out: list[str] = []
         for n, chunk in enumerate(chunks):
             comment = self.comment(chunk)
-            if not comment and n and self.in_place(chunk) and self.in_place(chunks[n - 1]):
-                out.pop()  # updates that say all in their code stand together
+            if not comment and n and self.continues(chunks[n - 1]) and self.in_place(chunk):
+                out.pop()  # a parameter's updates that say all in their code stand together
             out += [*comment, *chunk.text(), ""]
         results = tuple(Name(self.scope.local[o]) for o in self.program.outputs)
         if len(results) == 1:
@@ -124,6 +124,10 @@ class Body:
     def in_place(self, chunk: _Chunk) -> bool:
         """Whether a step updates an argument."""
         return self.scope.buffers[targets(chunk.step)[0]].role != "scratch"
+
+    def continues(self, chunk: _Chunk) -> bool:
+        """Whether an update that belongs to the same parameter may follow."""
+        return self.scope.buffers[targets(chunk.step)[0]].role == "state"
 
     def tidied(self, chunks: list[_Chunk]) -> list[_Chunk]:
         """Values that nothing reads dropped; short ones that are read once inlined."""
@@ -236,7 +240,7 @@ def _notation(step: Assign) -> str:
     inner = [names[v] for v in step.loops if v not in output_loops(step)]
     text = spell_scalar(step.body, names)
     if inner:
-        plain = isinstance(step.body, Load | Call) or " + " not in text and " - " not in text
+        plain = not (isinstance(step.body, Binary) and step.body.op in ("+", "-"))
         text = f"{step.op}_{{{', '.join(inner)}}} {text if plain else f'({text})'}"
     where = " and ".join(spell_guard(g, names) for g in step.guards)
     left = f"{step.target}[{place}]" if place else step.target

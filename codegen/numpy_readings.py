@@ -13,11 +13,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.classify import Concat, Contract, Extremum, Prefix, Rearrange, Sum, classify
-from codegen.index import Ix, Loop, loop, substitute
+from codegen.classify import (
+    ArgExtremum,
+    Concat,
+    Contract,
+    Extremum,
+    Prefix,
+    Rearrange,
+    Sum,
+    classify,
+)
+from codegen.index import Ix, Loop, loop, lower, substitute
 from codegen.numpy_bodies import body_value
 from codegen.numpy_steps import choose_order, identity, output_loops, reduced_value
-from codegen.numpy_views import guarded_by_range, padded_read
 from codegen.numpy_values import (
     FLOATS,
     Order,
@@ -31,6 +39,7 @@ from codegen.numpy_values import (
     size,
     transposed,
 )
+from codegen.numpy_views import guarded_by_range, padded_read
 from codegen.printer import (
     ALL,
     Attr,
@@ -45,9 +54,10 @@ from codegen.printer import (
     Un,
     call,
     integer,
+    method,
     sequence,
 )
-from codegen.program import Assign, Binary, Dtype, Load, Number, Scalar
+from codegen.program import Assign, Binary, Dtype, Load, Number, Scalar, targets
 
 __all__ = ["reading_value"]
 
@@ -61,6 +71,8 @@ def reading_value(scope: Scope, step: Assign) -> Value | None:
             return _prefix(scope, step, p)
         case Concat() as c:
             return _concat(scope, step, c)
+        case ArgExtremum() as a:
+            return _arg_extremum(scope, step, a)
         case Extremum() | Sum():
             return _padded(scope, step)
         case _:
@@ -137,10 +149,14 @@ def _multiplied(
     """The contraction of two operands, written in the way that moves the fewest axes."""
     m, n, k = c.m, c.n, c.k
     if not c.batch:
-        first_in_right = bool(out) and out[0] in n
-        if first_in_right or (not m and len(a.axes) == 1 and b.axes[-1:] == k):
+        swap = bool(out) and out[0] in n
+        if len(k) == 1 and (not m or not n) and (m or n):  # a vector: no transpose of the other
+            vector_first = not m
+            matrix = b if vector_first else a
+            swap = vector_first == (matrix.axes[-1:] == k)
+        if swap:
             a, b, m, n = b, a, n, m  # so that the axes come out in the target's order
-        if len(k) == 1 and len(n) <= 1 and a.axes[-1:] == k or (
+        if (len(k) == 1 and len(n) <= 1 and a.axes[-1:] == k) or (
             len(k) == 1 and len(m) <= 1 and len(n) <= 1
         ):
             left = transposed(a, (*m_order(a, m), *k))
@@ -172,10 +188,45 @@ def _letters(step: Assign) -> dict[Loop, str]:
     letters: dict[Loop, str] = {}
     for v, name in zip(step.loops, step.names, strict=True):
         choice = [*name.lower(), *"abcdefghijklmnopqrstuvwxyz"]
-        letters[v] = next(
-            x for x in choice if "a" <= x <= "z" and x not in letters.values()
-        )
+        letters[v] = next(x for x in choice if "a" <= x <= "z" and x not in letters.values())
     return letters
+
+
+# --- positions of extrema ------------------------------------------------------------------------
+
+
+def _arg_extremum(scope: Scope, step: Assign, a: ArgExtremum) -> Value | None:
+    """``x.argmax(axis=1)``, when ``best`` is seen to be the extremum of the same read.
+
+    Where a row holds NaN, NumPy gives the first NaN's position.
+    """
+    makers = [s for s in scope.program.steps if a.best.buffer in targets(s)]
+    if len(makers) != 1 or not isinstance(makers[0], Assign) or (lower(a.along.extent) or 0) < 1:
+        return None
+    best = makers[0]
+    inner = [v for v in best.loops if v not in output_loops(best)]
+    if (
+        best.op != ("min" if a.least else "max")
+        or best.guards
+        or len(inner) != 1
+        or not isinstance(best.body, Load)
+        or best.body.guards
+        or best.body.buffer != a.read.buffer
+    ):
+        return None
+    moved = {inner[0]: a.along.ix()}
+    for ix, at in zip(best.index, a.best.indices, strict=True):
+        if not isinstance(ix.atom, Loop):
+            return None
+        moved[ix.atom] = at
+    if tuple(substitute(ix, moved) for ix in best.body.indices) != a.read.indices:
+        return None
+    out = output_loops(step)
+    value = body_value(scope, a.read, {v: n for n, v in enumerate((*out, a.along))}, "float64")
+    axis = integer(value.axes.index(a.along)) if len(value.axes) > 1 else None
+    rest = tuple(v for v in value.axes if v is not a.along)
+    name = "argmin" if a.least else "argmax"
+    return Value(method(value.expr, name, axis=axis), rest, "int64")
 
 
 # --- cumulative sums -----------------------------------------------------------------------------

@@ -134,9 +134,7 @@ def load(scope: Scope, read: Load, order: Order, uncertain: bool, unmasked: bool
     return where(mask(scope, read.guards, order), value, nothing, order, buffer.dtype)
 
 
-def _view(
-    scope: Scope, read: Load, array: Expr, order: Order, uncertain: bool
-) -> Value | None:
+def _view(scope: Scope, read: Load, array: Expr, order: Order, uncertain: bool) -> Value | None:
     """The read as a reshape or as windows, where slices do not say it."""
     dims = scope.buffers[read.buffer].dims
     loops = [v for ix in read.indices for v in ix.loops]

@@ -129,8 +129,10 @@ def reduced_value(
         rest = tuple(v for v in value.axes if v not in present)
         axis: Expr | None = None
         if rest:
-            axis = integer(places[0]) if len(places) == 1 else sequence(
-                tuple(map(integer, sorted(places)))
+            axis = (
+                integer(places[0])
+                if len(places) == 1
+                else sequence(tuple(map(integer, sorted(places))))
             )
         if op in ("max", "min"):
             may_be_empty = any((lower(v.extent) or 0) < 1 for v in present)
@@ -325,4 +327,3 @@ def _started(scope: Scope, op: str, target: Buffer, dims: list[Ix]) -> Expr:
     if op in ("max", "min"):
         return call("np.full", shape, identity(op, target.dtype), numpy_dtype(target.dtype))
     return call("np.zeros", shape, numpy_dtype(target.dtype))
-

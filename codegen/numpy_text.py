@@ -133,11 +133,9 @@ class _Module:
         return missing
 
 
-def _signature(
-    scope: Scope, program: Program, name: str, sizes: tuple[str, ...]
-) -> list[str]:
+def _signature(scope: Scope, program: Program, name: str, sizes: tuple[str, ...]) -> list[str]:
     """``def name(...):``; long lists of parameters begin a line with each role."""
-    params = [(b.role, scope.local[b.name]) for b in program.arguments]
+    params: list[tuple[str, str]] = [(b.role, scope.local[b.name]) for b in program.arguments]
     params += [("size", scope.sizes[d]) for d in sizes]
     line = f"def {name}({', '.join(p for _, p in params)}):"
     if len(line) <= WIDTH:
@@ -197,9 +195,9 @@ def _solve(scope: Scope, program: Program) -> tuple[list[str], tuple[str, ...]]:
         best: tuple[int, str, str] | None = None
         for b, n, ix in shapes:
             unknown = [(a, k) for a, k in ix.terms if not (isinstance(a, Dim) and a.name in known)]
-            if len(unknown) != 1 or not isinstance(unknown[0][0], Dim):
+            atom, k = unknown[0] if len(unknown) == 1 else (None, 0)
+            if not isinstance(atom, Dim):
                 continue
-            atom, k = unknown[0]
             rest = ix - atom.ix() * k
             extent: Expr = Item(Attr(Name(scope.local[b.name]), "shape"), (integer(n),))
             if rest.terms:

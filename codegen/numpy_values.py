@@ -35,7 +35,6 @@ from codegen.printer import (
     integer,
     method,
     sequence,
-    strength,
 )
 from codegen.program import Buffer, BufferSource, Dtype, Load, Program
 
@@ -229,10 +228,10 @@ def dims_only(ix: Ix) -> bool:
 def linear(ix: Ix) -> tuple[Loop, int, Ix] | None:
     """(loop, k, c) when ix = k*loop + c with c free of loops and gathers."""
     moving = [(a, k) for a, k in ix.terms if not dims_only(a.ix())]
-    if len(moving) == 1 and isinstance(moving[0][0], Loop):
-        item, k = moving[0]
-        return item, k, ix - item.ix() * k
-    return None
+    if len(moving) != 1:
+        return None
+    item, k = moving[0]
+    return (item, k, ix - item.ix() * k) if isinstance(item, Loop) else None
 
 
 def slice_item(scope: Scope, item: Loop, k: int, c: Ix, extent: Ix) -> SliceE:
@@ -281,7 +280,8 @@ def index_value(scope: Scope, ix: Ix, order: Order, uncertain: bool) -> Value:
             term = grid(scope, atom)
         elif isinstance(atom, Gather):
             source = atom.source
-            assert isinstance(source, BufferSource) and scope.load is not None
+            assert isinstance(source, BufferSource)
+            assert scope.load is not None
             term = scope.load(
                 scope, Load(source.buffer, atom.indices), order, uncertain, unmasked=True
             )
@@ -395,7 +395,6 @@ __all__ = [
     "simple",
     "size",
     "slice_item",
-    "strength",
     "transposed",
     "where",
 ]

@@ -167,9 +167,7 @@ def _as_window(v: Loop, order: Order) -> tuple[bool, int, int]:
     return (extent is not None, -(extent or 0), order.get(v, 0))
 
 
-def guarded_by_range(
-    guards: Sequence[Guard], indices: Sequence[Ix], dims: Sequence[Ix]
-) -> bool:
+def guarded_by_range(guards: Sequence[Guard], indices: Sequence[Ix], dims: Sequence[Ix]) -> bool:
     """Whether the guards say nothing but that the positions are inside the array."""
     inside = {
         g

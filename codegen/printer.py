@@ -155,9 +155,7 @@ def substituted(e: Expr, old: Expr, new: Expr) -> Expr:
         case Cmp(op, a, b):
             return Cmp(op, go(a), go(b))
         case CallE(function, args, keywords):
-            return CallE(
-                go(function), tuple(map(go, args)), tuple((k, go(v)) for k, v in keywords)
-            )
+            return CallE(go(function), tuple(map(go, args)), tuple((k, go(v)) for k, v in keywords))
         case Attr(base, name):
             return Attr(go(base), name)
         case Item(base, items):
@@ -241,7 +239,7 @@ def flat(e: Expr) -> str:
 
 
 def _chain(e: Bin) -> list[tuple[str, Expr, bool]]:
-    """The operands of a left-grouped chain of one precedence: (operator before, operand, parens)."""
+    """The operands of a chain of one precedence: (operator before it, operand, parentheses)."""
     out: list[tuple[str, Expr, bool]] = []
     x: Expr = e
     while isinstance(x, Bin) and PRECEDENCE[x.op] == PRECEDENCE[e.op] and x.op != "**":

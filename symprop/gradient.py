@@ -202,11 +202,21 @@ def _contribution(node: Reduce, k: int, r: At, g: Node, d: t.Term) -> Node:
     if node.op != "sum":
         guards.append(_attained(node, outer, shift))
     reads = [_shifted(x, shift) for x in node.reads]
-    reads.append(At(g, outer))
+    reads += [At(g, outer), At(node, outer)]
+    own = t.read(len(node.reads) + 1)
     body = _product(t.read(len(node.reads)), d, scope_of(node))
+    if _worth_reading(node):
+        body = t.rewrite(body, lambda x: own if x is node.body else None)
     part = make("sum", loops, rank, guards, body, reads, operand.dtype)
     graph.remember(part, Origin(graph.origin(node).place, "chain rule", (node, g)))
     return part
+
+
+def _worth_reading(node: Reduce) -> bool:
+    """The derivative of exp, sqrt, sigmoid, ... holds the value itself: it is read, not computed
+    again (exact: the same function of the same argument)."""
+    plain = len(node.loops) == node.nout and isinstance(node.body, t.Call)
+    return plain and node.body.fn not in t.STRUCTURAL and node.body.fn.cost > 0  # type: ignore[attr-defined]
 
 
 def _shifted(r: Reading, shift: Mapping[Loop, Ix]) -> Reading:

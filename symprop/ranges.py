@@ -195,7 +195,10 @@ def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
     fixed = dict(zip(peak.outer, top.index, strict=True))
     for own, theirs in zip(value.index, inner.index, strict=True):
         atom = theirs.atom
-        if atom in peak.inner:
+        if theirs.value is not None:
+            if own is not theirs:
+                return None
+        elif atom in peak.inner:
             fixed[atom] = own  # type: ignore[index]
         elif fixed.get(atom) is not own:  # type: ignore[arg-type]
             return None

@@ -21,7 +21,9 @@ from symprop.simplify.rules import RULES, SHARED, Context, Rule
 
 ROUNDS = 8
 SINGLE_TRIES = 24  # candidates tried one by one after a sweep was refused
-Apply = Callable[[Reduce, Context], Node | None]
+# A node, and how often each operand was used, for which a rule is known not to fire;
+# (node, ()) was refused by the gate.
+Failed = set[tuple[Node, tuple[int, ...]]]
 
 
 def simplify(roots: Sequence[Node], rules: Sequence[Rule] = RULES) -> list[Node]:
@@ -47,7 +49,7 @@ def simplified_outputs(block: Block) -> tuple[Node, ...]:
 
 def _values(roots: list[Node], rules: Sequence[Rule]) -> list[Node]:
     cost = graph_cost(roots)
-    failed: dict[str, set[tuple[Node, int]]] = {r.name: set() for r in (*rules, SHARED)}
+    failed: dict[str, Failed] = {r.name: set() for r in (*rules, SHARED)}
     for _ in range(ROUNDS):
         before = roots
         for rule in rules:
@@ -60,7 +62,7 @@ def _values(roots: list[Node], rules: Sequence[Rule]) -> list[Node]:
 
 
 def _sweep(
-    roots: list[Node], rule: Rule, cost: Cost, failed: set[tuple[Node, int]]
+    roots: list[Node], rule: Rule, cost: Cost, failed: Failed
 ) -> tuple[list[Node], Cost]:
     """One pass of one rule over the graph, operands first."""
     changed: list[Node] = []
@@ -76,7 +78,7 @@ def _sweep(
         if found < cost:
             roots, cost = trial, found
         else:
-            failed.add((target, -1))
+            failed.add((target, ()))
     return roots, cost
 
 
@@ -84,7 +86,7 @@ def rewrite(
     roots: Sequence[Node],
     rule: Rule,
     changed: list[Node],
-    failed: set[tuple[Node, int]],
+    failed: Failed,
     only: Callable[[Node], bool] | None = None,
 ) -> list[Node]:
     """The roots with the rule applied wherever it fires; ``changed`` collects the places."""
@@ -97,8 +99,8 @@ def rewrite(
         rebuilt = graph.rebuild(node, new)
         if rebuilt is not node:
             graph.carry_over(node, rebuilt)
-        key = (rebuilt, sum(context.uses.get(o, 2) for o in rebuilt.operands))
-        if isinstance(rebuilt, Reduce) and key not in failed and (rebuilt, -1) not in failed:
+        key = (rebuilt, tuple(context.uses.get(o, 2) for o in rebuilt.operands))
+        if isinstance(rebuilt, Reduce) and key not in failed and (rebuilt, ()) not in failed:
             if only is None or only(node):
                 found = rule.apply(rebuilt, context)
                 if found is None or found is rebuilt:

@@ -81,6 +81,10 @@ def inline(node: Reduce, k: int, fits: Callable[[Node], bool] = lambda n: True) 
             guards.append(own)
     reads: list[Reading] = [moved(x, mapping) for x in source.reads]
     body = source.body
+    if guards and is_map(node) and not isinstance(body, t.Read) and _factor(node.body, k):
+        # The reader is 0 wherever what it reads is: the guards become its own.
+        made = _without(node, k, body, tuple(reads), tuple(guards))
+        return made if fits(made) else None
     if guards:
         if not isinstance(body, t.Read) and not _vanishes(body, source.reads):
             return None
@@ -108,13 +112,23 @@ def _vanishes(body: t.Term, reads: tuple[Reading, ...]) -> bool:
     return False
 
 
-def _without(node: Reduce, k: int, body: t.Term, reads: tuple[Reading, ...]) -> Node:
-    """The node's read k replaced by a term over new reads."""
+def _factor(body: t.Term, k: int) -> bool:
+    """Read k is a factor of the whole body."""
+    _, rest = t.coefficient(body)
+    if isinstance(rest, t.Prod):
+        return any(n > 0 and isinstance(b, t.Read) and b.k == k for b, n in rest.factors)
+    return isinstance(rest, t.Read) and rest.k == k
+
+
+def _without(
+    node: Reduce, k: int, body: t.Term, reads: tuple[Reading, ...], extra: tuple[Guard, ...] = ()
+) -> Node:
+    """The node's read k replaced by a term over new reads, under extra guards."""
     count = len(node.reads)
     inner = t.replace(body, [t.read(count + j) for j in range(len(reads))])
     mapping = [inner if j == k else t.read(j) for j in range(count)]
     return make(
-        node.op, node.loops, node.nout, node.guards, t.replace(node.body, mapping),
+        node.op, node.loops, node.nout, (*node.guards, *extra), t.replace(node.body, mapping),
         [*node.reads, *reads], node.dtype, node.accumulator,
     )  # fmt: skip
 

@@ -35,8 +35,31 @@ _POLYS: WeakKeyDictionary[Node, Poly | None] = WeakKeyDictionary()
 
 def is_zero(node: Node) -> bool:
     """Proved: every element of the node is 0."""
+    if not _additive(node):  # a product of nonzero things does not cancel
+        return isinstance(node, Reduce) and isinstance(node.body, t.Num) and node.body.value == 0
     found = polynomial(node)
     return found is not None and not found
+
+
+_ADDITIVE: WeakKeyDictionary[Node, bool] = WeakKeyDictionary()
+
+
+def _additive(node: Node, depth: int = 0) -> bool:
+    """Looking through maps, somewhere terms are added: the least a cancellation needs."""
+    if not isinstance(node, Reduce) or depth > DEPTH:
+        return False
+    found = _ADDITIVE.get(node)
+    if found is None:
+        found = any(
+            isinstance(x, t.Sum) and len(x.terms) + (x.const != 0) > 1
+            for x in t.subterms(node.body)
+        ) or any(
+            isinstance(r, At) and isinstance(r.node, Reduce) and len(r.node.loops) == r.node.nout
+            and _additive(r.node, depth + 1)
+            for r in node.reads
+        )  # fmt: skip
+        _ADDITIVE[node] = found
+    return found
 
 
 def polynomial(node: Node, depth: int = 0) -> Poly | None:

@@ -191,7 +191,7 @@ def _still(base: t.Term, reads: tuple[Reading, ...], inner: set[Loop]) -> bool:
 
 def drop_zero_sums(node: Reduce, context: Context) -> Node | None:
     """sum_r (a + b)  ->  sum_r a, where sum_r b is proved 0"""
-    if node.op != "sum" or is_map(node) or node.dtype not in FLOATS:
+    if node.op != "sum" or is_map(node) or node.dtype not in FLOATS or _is_contraction(node):
         return None
     for candidate in (node, *_opened(node)):
         body = candidate.body
@@ -212,6 +212,15 @@ def drop_zero_sums(node: Reduce, context: Context) -> Node | None:
         if normal.is_zero(candidate):
             return filled(t.num(0), node.dims, node.dtype)
     return None
+
+
+def _is_contraction(node: Reduce) -> bool:
+    """Two operands that move with the sum and with different output loops: no terms of such a sum
+    cancel by their form, and asking costs most of the time."""
+    inner = set(node.inner)
+    own = [normal.loops_of(r) for r in node.reads if isinstance(r, At)]
+    moving = [loops - inner for loops in own if loops & inner]
+    return any(a - b and b - a for a in moving for b in moving)
 
 
 def _sum_of(node: Reduce, body: t.Term) -> Node:
@@ -319,18 +328,12 @@ def _groups(x: t.Term, node: Reduce, points: int) -> list[t.Term]:
         parts = [t.mul(*(t.power(b, n) for b, n in fs)) for fs in by.values() if len(fs) > 1]
         for fs in by.values():
             parts += [t.power(b, n) for b, n in fs if n < -1 or n > 1]
-    elif isinstance(x, t.Sum) and len(x.terms) == 1 and x.const == 0:
-        inner, k = x.terms[0]
-        if isinstance(inner, t.Prod):
-            small = [(b, n) for b, n in inner.factors
-                     if domain(i.extent for i in _loops(b, node)) * HOIST_RATIO <= points]  # fmt: skip
-            if small and abs(k) != 1:
-                parts.append(t.scale(k, t.mul(*(t.power(b, n) for b, n in small))))
     elif isinstance(x, t.Sum):
+        parts = [p for y, k in x.terms for p in _scaled(y, k, node, points)]
         by_term: dict[frozenset[Loop], list[tuple[t.Term, t.Fraction]]] = {}
         for y, k in x.terms:
             by_term.setdefault(_loops(y, node), []).append((y, k))
-        parts = [
+        parts += [
             t.add(*(t.scale(k, y) for y, k in ys)) for ys in by_term.values() if len(ys) > 1
         ]
     elif isinstance(x, t.Call):
@@ -341,6 +344,15 @@ def _groups(x: t.Term, node: Reduce, points: int) -> list[t.Term]:
         if t.operations(p) and p is not node.body
         and domain(i.extent for i in _loops(p, node)) * HOIST_RATIO <= points
     ]  # fmt: skip
+
+
+def _scaled(y: t.Term, k: t.Fraction, node: Reduce, points: int) -> list[t.Term]:
+    """A numeric factor with the factors that move with fewer loops."""
+    if abs(k) == 1 or not isinstance(y, t.Prod):
+        return []
+    small = [(b, n) for b, n in y.factors
+             if domain(i.extent for i in _loops(b, node)) * HOIST_RATIO <= points]  # fmt: skip
+    return [t.scale(k, t.mul(*(t.power(b, n) for b, n in small)))] if small else []
 
 
 def _hoisted(node: Reduce, x: t.Term, part: t.Term) -> Node | None:
@@ -371,14 +383,24 @@ def _swap(body: t.Term, x: t.Term, part: t.Term, stand: t.Term) -> t.Term:
         new = t.mul(stand, *left)
     else:
         assert isinstance(x, t.Sum)
-        k, rest = t.coefficient(part)
-        if len(x.terms) == 1:
-            taken = dict(_powers(rest))
-            left = [t.power(b, n) for b, n in _powers(x.terms[0][0]) if taken.get(b) != n]
-            new = t.mul(stand, *left)
-        else:
-            new = t.add(x, t.neg(part), stand)
+        new = _swap_in_sum(x, part, stand)
     return t.rewrite(body, lambda y: new if y is x else None)
+
+
+def _swap_in_sum(x: t.Sum, part: t.Term, stand: t.Term) -> t.Term:
+    k, rest = t.coefficient(part)
+    if isinstance(rest, t.Sum) and k == 1:
+        return t.add(x, t.neg(part), stand)
+    taken = dict(_powers(rest))
+    terms = [t.num(x.const)]
+    for y, c in x.terms:
+        own = dict(_powers(y))
+        if c == k and taken and all(own.get(b) == n for b, n in taken.items()):
+            terms.append(t.mul(stand, *(t.power(b, n) for b, n in own.items() if b not in taken)))
+            taken = {}
+        else:
+            terms.append(t.scale(c, y))
+    return t.add(*terms)
 
 
 def cancel(node: Reduce, context: Context) -> Node | None:

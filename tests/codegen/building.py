@@ -1,8 +1,8 @@
 """A few lines of sugar to write Programs by hand in tests.
 
-    p = Building("f", batch=None, pixel=64)          # axes by name; None: a symbolic dimension
-    x = p.input("x", "batch pixel")
-    p.step("h", "batch unit", "sum pixel", lambda b, u, k: x[b, k] * w[u, k], "h = x Wᵀ")
+p = Building("f", batch=None, pixel=64)          # axes by name; None: a symbolic dimension
+x = p.input("x", "batch pixel")
+p.step("h", "batch unit", "sum pixel", lambda b, u, k: x[b, k] * w[u, k], "h = x Wᵀ")
 """
 
 from __future__ import annotations
@@ -144,16 +144,20 @@ class Building:
 
     def __init__(self, name: str, doc: str = "", dtype: Dtype = "float32", **axes: Any) -> None:
         self.name, self.doc, self.dtype = name, doc, dtype
-        self.axes = {
-            k: (dim(k).ix() if v is None else as_ix(v)) for k, v in axes.items()
-        }
+        self.axes = {k: (dim(k).ix() if v is None else as_ix(v)) for k, v in axes.items()}
         self.dims = tuple(dim(k) for k, v in axes.items() if v is None)
         self.buffers: list[Buffer] = []
         self.steps: list[Any] = []
 
     def declare(
-        self, name: str, axes: str = "", role: Role = "input", dtype: Dtype | None = None,
-        classes: int | None = None, label: str = "", data: Any = None,
+        self,
+        name: str,
+        axes: str = "",
+        role: Role = "input",
+        dtype: Dtype | None = None,
+        classes: int | None = None,
+        label: str = "",
+        data: Any = None,
     ) -> Handle:
         words = axes.split()
         low, high = (None, None) if classes is None else (constant(0), constant(classes - 1))
@@ -164,10 +168,17 @@ class Building:
         return Handle(buffer)
 
     def step(
-        self, target: Handle | str, axes: str, op: str, body: Callable[..., Any],
-        formula: str = "", guards: Callable[..., tuple[Guard, ...]] | None = None,
-        index: Callable[..., tuple[Ix, ...]] | None = None, target_axes: str | None = None,
-        dtype: Dtype | None = None, label: str = "",
+        self,
+        target: Handle | str,
+        axes: str,
+        op: str,
+        body: Callable[..., Any],
+        formula: str = "",
+        guards: Callable[..., tuple[Guard, ...]] | None = None,
+        index: Callable[..., tuple[Ix, ...]] | None = None,
+        target_axes: str | None = None,
+        dtype: Dtype | None = None,
+        label: str = "",
     ) -> Handle:
         """``op`` is "=" or "sum k l": the reduced loops follow the reduction's name."""
         kind, *reduced = op.split()
@@ -185,9 +196,15 @@ class Building:
             taken.append(f"i{n}" if w.isdigit() or w in taken else w)
         self.steps.append(
             Assign(
-                target.buffer.name, tuple(as_ix(i) for i in where_), kind, loops,  # type: ignore[arg-type]
-                tuple(taken), guards(*ixs) if guards else (), unwrap(body(*ixs)),
-                target.buffer.dtype, formula,
+                target.buffer.name,
+                tuple(as_ix(i) for i in where_),
+                kind,
+                loops,  # type: ignore[arg-type]
+                tuple(taken),
+                guards(*ixs) if guards else (),
+                unwrap(body(*ixs)),
+                target.buffer.dtype,
+                formula,
             )
         )
         return target
@@ -213,79 +230,188 @@ def mlp_training() -> Program:
     x = p.declare("x", "batch pixel")
     y = p.declare("y", "batch", dtype="int64", classes=10)
     rate = p.declare("rate", "", "scalar")
-    names = {"hidden_weight": "unit pixel", "hidden_bias": "unit",
-             "logits_weight": "digit unit", "logits_bias": "digit"}
+    names = {
+        "hidden_weight": "unit pixel",
+        "hidden_bias": "unit",
+        "logits_weight": "digit unit",
+        "logits_bias": "digit",
+    }
     w = {n: p.declare(n, a, "parameter", label=n.replace("_", ".")) for n, a in names.items()}
     m = {n: p.declare(f"m_{n}", a, "state") for n, a in names.items()}
     v = {n: p.declare(f"v_{n}", a, "state") for n, a in names.items()}
     t = p.declare("adam_steps", "", "state")
 
-    z1 = p.step("hidden_matmul", "batch unit", "sum pixel",
-                lambda b, u, k: x[b, k] * w["hidden_weight"][u, k])
-    pre = p.step("hidden_pre", "batch unit", "=",
-                 lambda b, u: z1[b, u] + w["hidden_bias"][u],
-                 "hidden_pre = x · hidden.weightᵀ + hidden.bias", label="hidden_pre")
-    h = p.step("hidden", "batch unit", "=", lambda b, u: call("maximum", pre[b, u], 0),
-               "hidden = relu(hidden_pre)", label="hidden")
-    z2 = p.step("logits_matmul", "batch digit", "sum unit",
-                lambda b, d, u: h[b, u] * w["logits_weight"][d, u])
-    z = p.step("logits", "batch digit", "=", lambda b, d: z2[b, d] + w["logits_bias"][d],
-               "logits = hidden · logits.weightᵀ + logits.bias", label="logits")
-    top = p.step("top", "batch", "max digit", lambda b, d: z[b, d],
-                 "top = max over digit of logits")
-    e = p.step("weights", "batch digit", "=", lambda b, d: call("exp", z[b, d] - top[b]),
-               "weights = exp(logits - top)")
+    z1 = p.step(
+        "hidden_matmul",
+        "batch unit",
+        "sum pixel",
+        lambda b, u, k: x[b, k] * w["hidden_weight"][u, k],
+    )
+    pre = p.step(
+        "hidden_pre",
+        "batch unit",
+        "=",
+        lambda b, u: z1[b, u] + w["hidden_bias"][u],
+        "hidden_pre = x · hidden.weightᵀ + hidden.bias",
+        label="hidden_pre",
+    )
+    h = p.step(
+        "hidden",
+        "batch unit",
+        "=",
+        lambda b, u: call("maximum", pre[b, u], 0),
+        "hidden = relu(hidden_pre)",
+        label="hidden",
+    )
+    z2 = p.step(
+        "logits_matmul",
+        "batch digit",
+        "sum unit",
+        lambda b, d, u: h[b, u] * w["logits_weight"][d, u],
+    )
+    z = p.step(
+        "logits",
+        "batch digit",
+        "=",
+        lambda b, d: z2[b, d] + w["logits_bias"][d],
+        "logits = hidden · logits.weightᵀ + logits.bias",
+        label="logits",
+    )
+    top = p.step(
+        "top", "batch", "max digit", lambda b, d: z[b, d], "top = max over digit of logits"
+    )
+    e = p.step(
+        "weights",
+        "batch digit",
+        "=",
+        lambda b, d: call("exp", z[b, d] - top[b]),
+        "weights = exp(logits - top)",
+    )
     s = p.step("total", "batch", "sum digit", lambda b, d: e[b, d], "total = sum of weights")
     size = p.axes["batch"]
-    loss = p.step("loss_sum", "", "sum batch",
-                  lambda b: top[b] + call("log", s[b]) - z[b, gather(y.source(), (b,))])
-    loss = p.step("loss", "", "=", lambda: loss.value() / size,
-                  "loss = mean(top + log(total) - logits[y])", label="loss")
-    best = p.step("guess", "batch", "min digit",
-                  lambda b, d: select(z[b, d] < top[b], p.axes["digit"] - 1, d),
-                  "guess = argmax over digit of logits", dtype="int64")
-    right = p.step("hits", "", "sum batch",
-                   lambda b: select(best[b].eq(y[b]), 1, 0), dtype="float32")
-    accuracy = p.step("accuracy", "", "=", lambda: right.value() / size,
-                      "accuracy = mean(guess == y)", label="accuracy")
-    dz = p.step("d_logits", "batch digit", "=",
-                lambda b, d: (e[b, d] / s[b] - select(
-                    S(IndexValue(d - gather(y.source(), (b,)))).eq(0), 1, 0)) / size,
-                "∂loss/∂logits = (softmax(logits) - onehot(y)) / batch")
+    loss = p.step(
+        "loss_sum",
+        "",
+        "sum batch",
+        lambda b: top[b] + call("log", s[b]) - z[b, gather(y.source(), (b,))],
+    )
+    loss = p.step(
+        "loss",
+        "",
+        "=",
+        lambda: loss.value() / size,
+        "loss = mean(top + log(total) - logits[y])",
+        label="loss",
+    )
+    best = p.step(
+        "guess",
+        "batch",
+        "min digit",
+        lambda b, d: select(z[b, d] < top[b], p.axes["digit"] - 1, d),
+        "guess = argmax over digit of logits",
+        dtype="int64",
+    )
+    right = p.step(
+        "hits", "", "sum batch", lambda b: select(best[b].eq(y[b]), 1, 0), dtype="float32"
+    )
+    accuracy = p.step(
+        "accuracy",
+        "",
+        "=",
+        lambda: right.value() / size,
+        "accuracy = mean(guess == y)",
+        label="accuracy",
+    )
+    dz = p.step(
+        "d_logits",
+        "batch digit",
+        "=",
+        lambda b, d: (
+            (e[b, d] / s[b] - select(S(IndexValue(d - gather(y.source(), (b,)))).eq(0), 1, 0))
+            / size
+        ),
+        "∂loss/∂logits = (softmax(logits) - onehot(y)) / batch",
+    )
     g = {}
     g["logits_weight"] = p.step(
-        "grad_logits_weight", "digit unit", "sum batch", lambda d, u, b: dz[b, d] * h[b, u],
-        "∂loss/∂logits.weight = ∂loss/∂logitsᵀ · hidden")
-    g["logits_bias"] = p.step("grad_logits_bias", "digit", "sum batch", lambda d, b: dz[b, d],
-                              "∂loss/∂logits.bias = sum over batch of ∂loss/∂logits")
-    dh = p.step("d_hidden", "batch unit", "sum digit",
-                lambda b, u, d: dz[b, d] * w["logits_weight"][d, u],
-                "∂loss/∂hidden = ∂loss/∂logits · logits.weight")
-    dp = p.step("d_hidden_pre", "batch unit", "=",
-                lambda b, u: select(pre[b, u] > 0, dh[b, u], 0),
-                "∂loss/∂hidden_pre = ∂loss/∂hidden where hidden_pre > 0")
+        "grad_logits_weight",
+        "digit unit",
+        "sum batch",
+        lambda d, u, b: dz[b, d] * h[b, u],
+        "∂loss/∂logits.weight = ∂loss/∂logitsᵀ · hidden",
+    )
+    g["logits_bias"] = p.step(
+        "grad_logits_bias",
+        "digit",
+        "sum batch",
+        lambda d, b: dz[b, d],
+        "∂loss/∂logits.bias = sum over batch of ∂loss/∂logits",
+    )
+    dh = p.step(
+        "d_hidden",
+        "batch unit",
+        "sum digit",
+        lambda b, u, d: dz[b, d] * w["logits_weight"][d, u],
+        "∂loss/∂hidden = ∂loss/∂logits · logits.weight",
+    )
+    dp = p.step(
+        "d_hidden_pre",
+        "batch unit",
+        "=",
+        lambda b, u: select(pre[b, u] > 0, dh[b, u], 0),
+        "∂loss/∂hidden_pre = ∂loss/∂hidden where hidden_pre > 0",
+    )
     g["hidden_weight"] = p.step(
-        "grad_hidden_weight", "unit pixel", "sum batch", lambda u, k, b: dp[b, u] * x[b, k],
-        "∂loss/∂hidden.weight = ∂loss/∂hidden_preᵀ · x")
-    g["hidden_bias"] = p.step("grad_hidden_bias", "unit", "sum batch", lambda u, b: dp[b, u],
-                              "∂loss/∂hidden.bias = sum over batch of ∂loss/∂hidden_pre")
+        "grad_hidden_weight",
+        "unit pixel",
+        "sum batch",
+        lambda u, k, b: dp[b, u] * x[b, k],
+        "∂loss/∂hidden.weight = ∂loss/∂hidden_preᵀ · x",
+    )
+    g["hidden_bias"] = p.step(
+        "grad_hidden_bias",
+        "unit",
+        "sum batch",
+        lambda u, b: dp[b, u],
+        "∂loss/∂hidden.bias = sum over batch of ∂loss/∂hidden_pre",
+    )
     steps = p.step("steps", "", "=", lambda: t.value() + 1, "adam.steps = adam.steps + 1")
-    r = p.step("step_size", "", "=",
-               lambda: rate.value() / (1 - call("power", Fraction(9, 10), steps.value())),
-               "step_size = rate / (1 - 0.9^t)")
-    c = p.step("correction", "", "=",
-               lambda: 1 - call("power", Fraction(999, 1000), steps.value()),
-               "correction = 1 - 0.999^t")
+    r = p.step(
+        "step_size",
+        "",
+        "=",
+        lambda: rate.value() / (1 - call("power", Fraction(9, 10), steps.value())),
+        "step_size = rate / (1 - 0.9^t)",
+    )
+    c = p.step(
+        "correction",
+        "",
+        "=",
+        lambda: 1 - call("power", Fraction(999, 1000), steps.value()),
+        "correction = 1 - 0.999^t",
+    )
     copies = [(t, "", steps)]
     for n, a in names.items():
-        new_m = p.step(f"new_m_{n}", a, "=",
-                       lambda *i, n=n: Fraction(9, 10) * m[n][i] + Fraction(1, 10) * g[n][i])
-        new_v = p.step(f"new_v_{n}", a, "=",
-                       lambda *i, n=n: Fraction(999, 1000) * v[n][i]
-                       + Fraction(1, 1000) * g[n][i] ** 2)
-        new = p.step(f"new_{n}", a, "=",
-                     lambda *i, n=n, m=new_m, v=new_v: w[n][i] - r.value() * m[i]
-                     / (call("sqrt", v[i] / c.value()) + Fraction(1, 10**8)))
+        new_m = p.step(
+            f"new_m_{n}",
+            a,
+            "=",
+            lambda *i, n=n: Fraction(9, 10) * m[n][i] + Fraction(1, 10) * g[n][i],
+        )
+        new_v = p.step(
+            f"new_v_{n}",
+            a,
+            "=",
+            lambda *i, n=n: Fraction(999, 1000) * v[n][i] + Fraction(1, 1000) * g[n][i] ** 2,
+        )
+        new = p.step(
+            f"new_{n}",
+            a,
+            "=",
+            lambda *i, n=n, m=new_m, v=new_v: (
+                w[n][i] - r.value() * m[i] / (call("sqrt", v[i] / c.value()) + Fraction(1, 10**8))
+            ),
+        )
         copies += [(m[n], a, new_m), (v[n], a, new_v), (w[n], a, new)]
     for old, a, new in copies:
         p.step(old, a, "=", lambda *i, new=new: new[i])

@@ -11,8 +11,20 @@ from typing import Any
 import numpy as np
 
 from codegen.functions import python_callable
-from codegen.index import Dim, Guard, Ix, Loop, as_ix, constant, evaluate, floordiv, guard, mod
-from codegen.index import gather, loop
+from codegen.index import (
+    Dim,
+    Guard,
+    Ix,
+    Loop,
+    as_ix,
+    constant,
+    evaluate,
+    floordiv,
+    gather,
+    guard,
+    loop,
+    mod,
+)
 from codegen.program import (
     Assign,
     Binary,
@@ -40,9 +52,7 @@ def run_assign(program: Program, step: Assign, arrays: Arrays, dims: dict[str, i
         return evaluate(ix, env, dims, lambda s, where: int(arrays[s.name][where]))
 
     def holds(guards: tuple[Guard, ...], env: dict[Loop, int]) -> bool:
-        return all(
-            at(g.ix, env) >= 0 if g.kind == ">=" else at(g.ix, env) == 0 for g in guards
-        )
+        return all(at(g.ix, env) >= 0 if g.kind == ">=" else at(g.ix, env) == 0 for g in guards)
 
     def value(s: Scalar, env: dict[Loop, int]) -> Any:
         match s:
@@ -96,8 +106,8 @@ def random_step(seed: int, batch: Dim) -> tuple[Program, Arrays, dict[str, int]]
     rng = random.Random(seed)
     data = np.random.default_rng(seed)
     n = rng.choice([1, 2, 3, 5])
-    extents: list[Ix] = [rng.choice([constant(1), constant(2), constant(3), constant(4), batch.ix()])
-                         for _ in range(rng.randint(1, 4))]
+    choices = [constant(1), constant(2), constant(3), constant(4), batch.ix()]
+    extents = [rng.choice(choices) for _ in range(rng.randint(1, 4))]
     loops = tuple(loop(k, e) for k, e in enumerate(extents))
     dims = {batch.name: n}
     buffers: list[Buffer] = [Buffer("x", (batch.ix(),), ("batch",), "float64", "input")]
@@ -120,8 +130,9 @@ def random_step(seed: int, batch: Dim) -> tuple[Program, Arrays, dict[str, int]]
             name = f"n{len(buffers)}"
             at, extent, guards = placed(position(1))
             if not guards:
-                buffers.append(Buffer(name, (extent,), ("",), "int64", "input", "",
-                                      constant(0), constant(3)))
+                buffers.append(
+                    Buffer(name, (extent,), ("",), "int64", "input", "", constant(0), constant(3))
+                )
                 arrays[name] = data.integers(0, 4, size=evaluate(extent, {}, dims))
                 return gather(BufferSource(name, constant(0), constant(3)), (at,))
         return constant(rng.randint(0, 3))
@@ -217,12 +228,20 @@ def random_step(seed: int, batch: Dim) -> tuple[Program, Arrays, dict[str, int]]
             index.append(at)
             target_dims.append(extent)
     buffers.append(
-        Buffer("out", tuple(as_ix(d) for d in target_dims), ("",) * len(index), "float64",
-               "scratch")
+        Buffer(
+            "out", tuple(as_ix(d) for d in target_dims), ("",) * len(index), "float64", "scratch"
+        )
     )
     step = Assign(
-        "out", tuple(index), op, loops, tuple("ijkl"[: len(loops)]),  # type: ignore[arg-type]
-        tuple(dict.fromkeys(node_guards)), body, "float64", "",
+        "out",
+        tuple(index),
+        op,
+        loops,
+        tuple("ijkl"[: len(loops)]),  # type: ignore[arg-type]
+        tuple(dict.fromkeys(node_guards)),
+        body,
+        "float64",
+        "",
     )
     program = Program("f", "", (batch,), tuple(buffers), (step,), ("out",))
     return program, arrays, dims

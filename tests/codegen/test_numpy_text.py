@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from building import Building, S, at_least, call, mlp_training, select, where
+from definition import random_step, run_assign
 
 from codegen.build import build
 from codegen.index import floordiv, gather, guard, mod
@@ -16,9 +18,6 @@ from codegen.interpret import bind_dims, run
 from codegen.numpy_text import emit
 from codegen.program import Block, Cast, Program, Scan
 from codegen.verify import verify
-
-from building import Building, S, at_least, call, mlp_training, select, where
-from definition import random_step, run_assign
 
 Case = Callable[[], tuple[Program, str]]
 CASES: list[Case] = []
@@ -48,7 +47,7 @@ def arguments(program: Program, seed: int = 0, sizes: dict[str, int] | None = No
             low = 0 if b.low is None else evaluate(b.low, {}, sizes or SIZES)
             high = 5 if b.high is None else evaluate(b.high, {}, sizes or SIZES)
             array = rng.integers(low, high + 1, size=shape)
-        if b.name.startswith("positive"):
+        if b.name.startswith("v_"):
             array = np.abs(array)
         out[b.name] = np.asarray(array, dtype=b.dtype)
     return out
@@ -167,8 +166,9 @@ def sequence_weight_gradient() -> tuple[Program, str]:
 def attention_scores() -> tuple[Program, str]:
     p = Building("f", batch=None, time=None, head=2, d=3)
     q, k = p.declare("q", "batch head time d"), p.declare("k", "batch head time d")
-    y = p.step("y", "batch head time time", "sum d",
-               lambda b, h, i, j, d: q[b, h, i, d] * k[b, h, j, d])
+    y = p.step(
+        "y", "batch head time time", "sum d", lambda b, h, i, j, d: q[b, h, i, d] * k[b, h, j, d]
+    )
     return p.done(y), "y = q @ k.mT"
 
 
@@ -176,9 +176,12 @@ def attention_scores() -> tuple[Program, str]:
 def attention_from_joined_heads() -> tuple[Program, str]:
     p = Building("f", batch=None, time=None, head=2, d=3, width=6)
     q, k = p.declare("q", "batch time width"), p.declare("k", "batch time width")
-    y = p.step("y", "batch head time time", "sum d",
-               lambda b, h, i, j, d: q[b, i, 3 * h + d] * k[b, j, 3 * h + d] if False else
-               q[b, i, h * 3 + d] * k[b, j, h * 3 + d])
+    y = p.step(
+        "y",
+        "batch head time time",
+        "sum d",
+        lambda b, h, i, j, d: q[b, i, h * 3 + d] * k[b, j, h * 3 + d],
+    )
     return p.done(y), "q.reshape(batch, time, 2, 3)"
 
 
@@ -217,31 +220,40 @@ def image(p: Building) -> Any:
 
 @case
 def convolution() -> tuple[Program, str]:
-    p = Building("f", batch=None, channel=2, row=5, column=6, out=3, up=3, left=3,
-                 r=3, c=3)
+    p = Building("f", batch=None, channel=2, row=7, column=8, out=3, up=4, left=4, r=3, c=3)
     x, w = image(p), p.declare("w", "out channel r c", "parameter")
-    y = p.step("y", "batch out up left", "sum channel r c",
-               lambda n, o, i, j, ch, r, c: x.inside(n, ch, 2 * r * 0 + i * 2 + r - 1,
-                                                     j * 2 + c - 1) * w[o, ch, r, c])
+    y = p.step(
+        "y",
+        "batch out up left",
+        "sum channel r c",
+        lambda n, o, i, j, ch, r, c: x.inside(n, ch, i * 2 + r - 1, j * 2 + c - 1) * w[o, ch, r, c],
+    )
     return p.done(y), "np.tensordot(x_windows, w, axes=((1, 4, 5), (1, 2, 3)))"
 
 
 @case
 def convolution_valid() -> tuple[Program, str]:
-    p = Building("f", batch=None, channel=2, row=5, column=6, out=3, up=3, left=2, r=3, c=3)
+    p = Building("f", batch=None, channel=2, row=6, column=9, out=3, up=4, left=5, r=3, c=3)
     x, w = image(p), p.declare("w", "out channel r c", "parameter")
-    y = p.step("y", "batch out up left", "sum channel r c",
-               lambda n, o, i, j, ch, r, c: x[n, ch, i + r, j + c * 2] * w[o, ch, r, c])
+    y = p.step(
+        "y",
+        "batch out up left",
+        "sum channel r c",
+        lambda n, o, i, j, ch, r, c: x[n, ch, i + r, j + c * 2] * w[o, ch, r, c],
+    )
     return p.done(y), "sliding_window_view(x, (3, 5), axis=(2, 3))[:, :, :, :, :, ::2]"
 
 
 @case
 def convolution_weight_gradient() -> tuple[Program, str]:
-    p = Building("f", batch=None, channel=2, row=5, column=6, out=3, up=3, left=3, r=3, c=3)
+    p = Building("f", batch=None, channel=2, row=7, column=8, out=3, up=4, left=4, r=3, c=3)
     x, g = image(p), p.declare("g", "batch out up left")
-    y = p.step("y", "out channel r c", "sum batch up left",
-               lambda o, ch, r, c, n, i, j: g[n, o, i, j]
-               * x.inside(n, ch, i * 2 + r - 1, j * 2 + c - 1))
+    y = p.step(
+        "y",
+        "out channel r c",
+        "sum batch up left",
+        lambda o, ch, r, c, n, i, j: g[n, o, i, j] * x.inside(n, ch, i * 2 + r - 1, j * 2 + c - 1),
+    )
     return p.done(y), "y = np.tensordot(g, x_windows, axes=((0, 2, 3), (0, 2, 3)))"
 
 
@@ -249,8 +261,12 @@ def convolution_weight_gradient() -> tuple[Program, str]:
 def convolution_data_gradient() -> tuple[Program, str]:
     p = Building("f", batch=None, channel=2, row=5, column=6, out=3, up=3, left=4, r=3, c=3)
     g, w = p.declare("g", "batch out up left"), p.declare("w", "out channel r c")
-    y = p.step("y", "batch channel row column", "sum out r c",
-               lambda n, ch, i, j, o, r, c: g.inside(n, o, i - r, j - c) * w[o, ch, r, c])
+    y = p.step(
+        "y",
+        "batch channel row column",
+        "sum out r c",
+        lambda n, ch, i, j, o, r, c: g.inside(n, o, i - r, j - c) * w[o, ch, r, c],
+    )
     return p.done(y), "np.pad(g, ((0, 0), (0, 0), (2, 2), (2, 2)))"
 
 
@@ -258,11 +274,18 @@ def convolution_data_gradient() -> tuple[Program, str]:
 def max_pool_overlapping() -> tuple[Program, str]:
     p = Building("f", batch=None, channel=2, row=5, column=6, up=3, left=3, r=3, c=3)
     x = image(p)
-    y = p.step("y", "batch channel up left", "max r c",
-               lambda n, ch, i, j, r, c: x[n, ch, i * 2 + r - 1, j * 2 + c - 1],
-               guards=lambda n, ch, i, j, r, c: where(
-                   at_least(i * 2 + r, 1), at_least(j * 2 + c, 1),
-                   at_least(p.axes["row"], i * 2 + r), at_least(p.axes["column"], j * 2 + c)))
+    y = p.step(
+        "y",
+        "batch channel up left",
+        "max r c",
+        lambda n, ch, i, j, r, c: x[n, ch, i * 2 + r - 1, j * 2 + c - 1],
+        guards=lambda n, ch, i, j, r, c: where(
+            at_least(i * 2 + r, 1),
+            at_least(j * 2 + c, 1),
+            at_least(p.axes["row"], i * 2 + r),
+            at_least(p.axes["column"], j * 2 + c),
+        ),
+    )
     return p.done(y), "constant_values=-np.inf"
 
 
@@ -270,8 +293,12 @@ def max_pool_overlapping() -> tuple[Program, str]:
 def max_pool_even() -> tuple[Program, str]:
     p = Building("f", batch=None, channel=2, row=4, column=6, up=2, left=3, r=2, c=2)
     x = image(p)
-    y = p.step("y", "batch channel up left", "max r c",
-               lambda n, ch, i, j, r, c: x[n, ch, i * 2 + r, j * 2 + c])
+    y = p.step(
+        "y",
+        "batch channel up left",
+        "max r c",
+        lambda n, ch, i, j, r, c: x[n, ch, i * 2 + r, j * 2 + c],
+    )
     return p.done(y), "y = x.reshape(batch, 2, 2, 2, 3, 2).max(axis=(3, 5))"
 
 
@@ -279,9 +306,13 @@ def max_pool_even() -> tuple[Program, str]:
 def average_pool() -> tuple[Program, str]:
     p = Building("f", batch=None, row=6, up=6, r=3)
     x = p.declare("x", "batch row")
-    y = p.step("y", "batch up", "sum r", lambda n, i, r: x[n, i + r - 1] * 0.25,
-               guards=lambda n, i, r: where(at_least(i + r, 1),
-                                            at_least(p.axes["row"], i + r)))
+    y = p.step(
+        "y",
+        "batch up",
+        "sum r",
+        lambda n, i, r: x[n, i + r - 1] * 0.25,
+        guards=lambda n, i, r: where(at_least(i + r, 1), at_least(p.axes["row"], i + r)),
+    )
     return p.done(y), "y = x_windows.sum(axis=2) * 0.25"
 
 
@@ -300,8 +331,12 @@ def transpose() -> tuple[Program, str]:
 def flatten() -> tuple[Program, str]:
     p = Building("f", batch=None, channel=2, row=3, column=4, flat=24)
     x = image(p)
-    y = p.step("y", "batch flat", "=",
-               lambda b, k: x[b, floordiv(k, 12), mod(floordiv(k, 4), 3), mod(k, 4)])
+    y = p.step(
+        "y",
+        "batch flat",
+        "=",
+        lambda b, k: x[b, floordiv(k, 12), mod(floordiv(k, 4), 3), mod(k, 4)],
+    )
     z = p.step("z", "batch flat", "=", lambda b, k: y[b, k] + 1)
     return p.done(z), "z = x.reshape(batch, 24) + 1"
 
@@ -310,8 +345,7 @@ def flatten() -> tuple[Program, str]:
 def merge_heads() -> tuple[Program, str]:
     p = Building("f", batch=None, time=None, head=2, d=3, width=6)
     x = p.declare("x", "batch head time d")
-    y = p.step("y", "batch time width", "=",
-               lambda b, t, k: x[b, floordiv(k, 3), t, mod(k, 3)] * 2)
+    y = p.step("y", "batch time width", "=", lambda b, t, k: x[b, floordiv(k, 3), t, mod(k, 3)] * 2)
     return p.done(y), "x.swapaxes(1, 2).reshape(batch, time, 6)"
 
 
@@ -348,9 +382,15 @@ def shift() -> tuple[Program, str]:
 def concatenation() -> tuple[Program, str]:
     p = Building("f", batch=None, both=7, a=3, b=4)
     x, z = p.declare("x", "batch a"), p.declare("z", "batch b")
-    y = p.step("y", "batch both", "=",
-               lambda n, k: x.guarded(n, k, guards=where(at_least(k * 0 + 2, k)))
-               + z.guarded(n, k - 3, guards=where(at_least(k, 3))))
+    y = p.step(
+        "y",
+        "batch both",
+        "=",
+        lambda n, k: (
+            x.guarded(n, k, guards=where(at_least(k * 0 + 2, k)))
+            + z.guarded(n, k - 3, guards=where(at_least(k, 3)))
+        ),
+    )
     return p.done(y), "y = np.concatenate([x, z], axis=1)"
 
 
@@ -360,9 +400,15 @@ def concatenation_over_the_batch() -> tuple[Program, str]:
     n, t = p.axes["batch"], p.axes["time"]
     p.axes["both"] = n + t
     x, z = p.declare("x", "batch a"), p.declare("z", "time a")
-    y = p.step("y", "both a", "=",
-               lambda k, a: x.guarded(k, a, guards=where(at_least(n - 1, k)))
-               + z.guarded(k - n, a, guards=where(at_least(k, n))))
+    y = p.step(
+        "y",
+        "both a",
+        "=",
+        lambda k, a: (
+            x.guarded(k, a, guards=where(at_least(n - 1, k)))
+            + z.guarded(k - n, a, guards=where(at_least(k, n)))
+        ),
+    )
     return p.done(y), "y = np.concatenate([x, z])"
 
 
@@ -370,9 +416,15 @@ def concatenation_over_the_batch() -> tuple[Program, str]:
 def stack() -> tuple[Program, str]:
     p = Building("f", batch=None, two=2)
     x, z = p.declare("x", "batch"), p.declare("z", "batch")
-    y = p.step("y", "batch two", "=",
-               lambda n, k: x.guarded(n, guards=where(guard(k, "==")))
-               + z.guarded(n, guards=where(guard(k - 1, "=="))))
+    y = p.step(
+        "y",
+        "batch two",
+        "=",
+        lambda n, k: (
+            x.guarded(n, guards=where(guard(k, "==")))
+            + z.guarded(n, guards=where(guard(k - 1, "==")))
+        ),
+    )
     return p.done(y), "y = np.stack([x, z], axis=1)"
 
 
@@ -380,10 +432,20 @@ def stack() -> tuple[Program, str]:
 def cumulative_sum() -> tuple[Program, str]:
     p = Building("f", batch=None, time=None)
     x = p.declare("x", "batch time")
-    y = p.step("y", "batch time", "sum time", lambda b, i, r: x[b, r],
-               guards=lambda b, i, r: where(guard(i - r, ">=")))
-    z = p.step("z", "batch time", "sum time", lambda b, i, r: x[b, r] * x[b, r],
-               guards=lambda b, i, r: where(guard(r - i, ">=")))
+    y = p.step(
+        "y",
+        "batch time",
+        "sum time",
+        lambda b, i, r: x[b, r],
+        guards=lambda b, i, r: where(guard(i - r, ">=")),
+    )
+    z = p.step(
+        "z",
+        "batch time",
+        "sum time",
+        lambda b, i, r: x[b, r] * x[b, r],
+        guards=lambda b, i, r: where(guard(r - i, ">=")),
+    )
     return p.done(y, z), "y = np.cumsum(x, axis=1)"
 
 
@@ -404,8 +466,14 @@ def embedding_gradient() -> tuple[Program, str]:
     p = Building("f", batch=None, time=None, vocab=7, d=3)
     ids = p.declare("ids", "batch time", dtype="int64", classes=7)
     g = p.declare("g", "batch time d")
-    y = p.step("y", "batch time d", "sum", lambda b, t, d: g[b, t, d],
-               index=lambda b, t, d: (gather(ids.source(), (b, t)), d), target_axes="vocab d")
+    y = p.step(
+        "y",
+        "batch time d",
+        "sum",
+        lambda b, t, d: g[b, t, d],
+        index=lambda b, t, d: (gather(ids.source(), (b, t)), d),
+        target_axes="vocab d",
+    )
     return p.done(y), "np.add.at(y, ids, g)"
 
 
@@ -415,11 +483,19 @@ def chosen_and_one_hot() -> tuple[Program, str]:
     labels = p.declare("labels", "batch", dtype="int64", classes=10)
     x = p.declare("x", "batch digit")
     y = p.step("y", "batch", "=", lambda b: x[b, gather(labels.source(), (b,))])
-    z = p.step("z", "batch digit", "=",
-               lambda b, d: x[b, d] - select(
-                   S(unwrapped(d - gather(labels.source(), (b,)))).eq(0), 1, 0))
-    e = p.step("e", "batch digit", "=", lambda b, d: x[b, d],
-               guards=lambda b, d: where(guard(d - gather(labels.source(), (b,)), "==")))
+    z = p.step(
+        "z",
+        "batch digit",
+        "=",
+        lambda b, d: x[b, d] - select(S(unwrapped(d - gather(labels.source(), (b,)))).eq(0), 1, 0),
+    )
+    e = p.step(
+        "e",
+        "batch digit",
+        "=",
+        lambda b, d: x[b, d],
+        guards=lambda b, d: where(guard(d - gather(labels.source(), (b,)), "==")),
+    )
     return p.done(y, z, e), "z = x - (np.arange(10) == labels[:, None])"
 
 
@@ -434,8 +510,13 @@ def arg_max() -> tuple[Program, str]:
     p = Building("f", batch=None, digit=10)
     x = p.declare("x", "batch digit")
     top = p.step("top", "batch", "max digit", lambda b, d: x[b, d])
-    y = p.step("y", "batch", "min digit",
-               lambda b, d: select(x[b, d] < top[b], p.axes["digit"] - 1, d), dtype="int64")
+    y = p.step(
+        "y",
+        "batch",
+        "min digit",
+        lambda b, d: select(x[b, d] < top[b], p.axes["digit"] - 1, d),
+        dtype="int64",
+    )
     return p.done(y), "y = x.argmax(axis=1)"
 
 
@@ -443,8 +524,14 @@ def arg_max() -> tuple[Program, str]:
 def filled_slice() -> tuple[Program, str]:
     p = Building("f", batch=None, unit=3, wide=8)
     x = p.declare("x", "batch unit")
-    y = p.step("y", "batch unit", "=", lambda b, u: x[b, u],
-               index=lambda b, u: (b, u * 2 + 1), target_axes="batch wide")
+    y = p.step(
+        "y",
+        "batch unit",
+        "=",
+        lambda b, u: x[b, u],
+        index=lambda b, u: (b, u * 2 + 1),
+        target_axes="batch wide",
+    )
     return p.done(y), "y[:, 1:6:2] = x"
 
 
@@ -457,8 +544,9 @@ def causal_softmax() -> tuple[Program, str]:
     x = p.declare("x", "batch time time")
     ok = {"guards": lambda b, i, j: where(guard(i - j, ">="))}
     top = p.step("top", "batch time", "max time", lambda b, i, j: x[b, i, j], **ok)
-    e = p.step("e", "batch time time", "=", lambda b, i, j: call("exp", x[b, i, j] - top[b, i]),
-               **ok)
+    e = p.step(
+        "e", "batch time time", "=", lambda b, i, j: call("exp", x[b, i, j] - top[b, i]), **ok
+    )
     s = p.step("s", "batch time", "sum time", lambda b, i, j: e[b, i, j])
     y = p.step("y", "batch time time", "=", lambda b, i, j: e[b, i, j] / s[b, i])
     return p.done(y), "np.arange(time)[:, None] >= np.arange(time)"
@@ -479,11 +567,22 @@ def indices_as_numbers() -> tuple[Program, str]:
     x = p.declare("x", "batch unit")
     n = p.declare("n", "batch", dtype="int32")
     flag = p.declare("flag", "unit", dtype="bool")
-    y = p.step("y", "batch unit", "=",
-               lambda b, u: x[b, u] * S(Cast("float32", unwrapped(u)))
-               + S(Cast("float32", n[b].scalar)) * S(Cast("float32", flag[u].scalar)) / 3)
-    k = p.step("k", "batch", "sum unit", lambda b, u: S(Cast("int64", flag[u].scalar)) + n[b],
-               dtype="int64")
+    y = p.step(
+        "y",
+        "batch unit",
+        "=",
+        lambda b, u: (
+            x[b, u] * S(Cast("float32", unwrapped(u)))
+            + S(Cast("float32", n[b].scalar)) * S(Cast("float32", flag[u].scalar)) / 3
+        ),
+    )
+    k = p.step(
+        "k",
+        "batch",
+        "sum unit",
+        lambda b, u: S(Cast("int64", flag[u].scalar)) + n[b],
+        dtype="int64",
+    )
     m = p.step("m", "", "max batch", lambda b: n[b], dtype="int32")
     return p.done(y, k, m), "np.arange(4, dtype=np.float32)"
 
@@ -492,8 +591,16 @@ def indices_as_numbers() -> tuple[Program, str]:
 def functions() -> tuple[Program, str]:
     p = Building("f", batch=None)
     x = p.declare("x", "batch")
-    y = p.step("y", "batch", "=", lambda b: call("sigmoid", x[b]) + call("erf", x[b])
-               + call("softplus", x[b]) * call("strong_mul", x[b], x[b] ** 3))
+    y = p.step(
+        "y",
+        "batch",
+        "=",
+        lambda b: (
+            call("sigmoid", x[b])
+            + call("erf", x[b])
+            + call("softplus", x[b]) * call("strong_mul", x[b], x[b] ** 3)
+        ),
+    )
     return p.done(y), "def sigmoid(x):"
 
 
@@ -545,8 +652,11 @@ def repeated_block() -> tuple[Program, str]:
     y = inner.step("y", "batch unit", "=", lambda b, u: call("tanh", z[b, u]))
     body = inner.done(y)
     p = Building("f", batch=None, unit=3)
-    a, v, u = (p.declare("a", "batch unit"), p.declare("v", "unit unit"),
-               p.declare("layer", "unit unit"))
+    a, v, u = (
+        p.declare("a", "batch unit"),
+        p.declare("v", "unit unit"),
+        p.declare("layer", "unit unit"),
+    )
     for target in ("h", "k"):
         p.declare(target, "batch unit", "scratch")
     p.steps += [Block(("h",), ("a", "v"), body), Block(("k",), ("h", "layer"), body)]
@@ -580,8 +690,9 @@ def test_text_is_equal_and_reads_well(make: Case) -> None:
     assert line in text, text
 
 
-@pytest.mark.parametrize("make", [c for c in CASES if c.__name__ != "max_pool_overlapping"],
-                         ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "make", [c for c in CASES if c.__name__ != "max_pool_overlapping"], ids=lambda c: c.__name__
+)
 def test_text_in_float64(make: Case) -> None:
     program, _ = make()
     compare(in_float64(program), seed=1, sizes={"batch": 1, "time": 5})
@@ -602,8 +713,9 @@ def in_float64(program: Program) -> Program:
         if isinstance(s, Block | Scan):
             steps.append(replace(s, body=in_float64(s.body)))
         else:
-            steps.append(replace(s, body=rewritten(s.body, scalar),
-                                 accumulator=wide(s.accumulator)))
+            steps.append(
+                replace(s, body=rewritten(s.body, scalar), accumulator=wide(s.accumulator))
+            )
     buffers = tuple(replace(b, dtype=wide(b.dtype)) for b in program.buffers)
     return replace(program, buffers=buffers, steps=tuple(steps))
 
@@ -629,5 +741,6 @@ def test_training_step_reads_and_runs() -> None:
     text = compare(program, sizes={"batch": 5})
     assert "hidden_pre = x @ hidden_weight.T + hidden_bias" in text
     assert "m_hidden_weight[...] = 0.9 * m_hidden_weight + 0.1 * grad_hidden_weight" in text
-    assert bind_dims(program, {b.name: arguments(program)[b.name].shape
-                               for b in program.arguments}) == {"batch": 3}
+    assert bind_dims(
+        program, {b.name: arguments(program)[b.name].shape for b in program.arguments}
+    ) == {"batch": 3}

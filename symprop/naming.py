@@ -1,0 +1,191 @@
+"""What an unnamed value, an axis and a loop are called.
+
+In: nodes, with the names and origins beside them. Out: short words for the names of generated
+code: ``exp_logits``, ``sum_exp_logits``, ``d_hidden``.
+
+Guarantees: a function of the graph and its names alone, never of creation; a name that the user
+gave wins. Uniqueness and legality are ``codegen.names``' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from codegen.index import Dim, Ix
+from symprop import term as t
+from symprop.graph import At, Leaf, Node, Output, Reduce, Region, Scan, hint, origin
+
+__all__ = ["Axes", "Roles", "loop_names"]
+
+LONGEST = 26  # of a made-up name: a longer one says less than a short word
+LETTERS = "ijklmnpqrsuvw"
+
+# Rules of ``origin`` that say what a value is, and the word for it.
+_RULES = {
+    "softmax": "softmax",
+    "logsumexp": "logsumexp",
+    "mean": "mean",
+    "argmax": "argmax",
+    "argmin": "argmin",
+    "max": "max",
+    "min": "min",
+    "sum": "sum",
+    "cumsum": "cumsum",
+}
+_WORDS = {"sum": "sum", "max": "max", "min": "min"}
+
+
+class Roles:
+    """Words for values, memoised; "" where nothing short can be said."""
+
+    def __init__(self, given: Mapping[Node, str]) -> None:
+        self._found: dict[Node, str] = dict(given)
+
+    def __call__(self, node: Node) -> str:
+        """The user's name of a value, or its role."""
+        pending = [node]
+        while pending:  # iterative: chains of unnamed values are deep
+            top = pending[-1]
+            if top in self._found:
+                pending.pop()
+                continue
+            needed = self._needed(top)
+            missing = [n for n in needed if n not in self._found and n not in pending]
+            if missing:
+                pending.append(missing[0])
+                continue
+            word = hint(top) or self._role(top, [self._found.get(n, "") for n in needed])
+            own = bool(hint(top))
+            self._found[top] = word if own or len(word) <= LONGEST else ""
+            pending.pop()
+        return self._found[node]
+
+    def _needed(self, node: Node) -> list[Node]:
+        """The values whose names make up this one's."""
+        if hint(node) or isinstance(node, Leaf):
+            return []
+        source = origin(node)
+        if source.inputs:
+            if source.rule.startswith("cotangent of") or _rewritten(source.rule):
+                return [source.inputs[0]]
+            if source.rule in _RULES:
+                return [source.inputs[0]]
+        if isinstance(node, Output):
+            return []
+        inner = _inner(node)
+        return [inner[1]] if inner else []
+
+    def _role(self, node: Node, names: list[str]) -> str:
+        source = origin(node)
+        first = names[0] if names else ""
+        if source.inputs and first:
+            if source.rule.startswith("cotangent of"):
+                return f"d_{first}"
+            if _rewritten(source.rule):
+                return first
+            if source.rule in _RULES:
+                inner = _inner(node)
+                word = _RULES[source.rule]
+                return f"{inner[0] if inner else word}_{first}"
+        if isinstance(node, Output) and isinstance(node.of, Scan | Region):
+            return f"{node.of.block.name or 'value'}_{node.n + 1}"
+        inner = _inner(node)
+        return f"{inner[0]}_{first}" if inner and first else ""
+
+
+def _rewritten(rule: str) -> bool:
+    """Whether a rule is the simplifier's: its value is the one before under another formula."""
+    return rule.startswith("simplify:")
+
+
+def _inner(node: Node) -> tuple[str, Node] | None:
+    """(word, operand) where a value is one word of one operand: exp of z, sum of z."""
+    if not isinstance(node, Reduce):
+        return None
+    reduced = len(node.loops) > node.nout
+    body, words = node.body, []
+    if reduced:
+        words.append(_WORDS[node.op])
+    while isinstance(body, t.Call) and len(body.args) >= 1:
+        if body.fn.kind == "bool" or body.fn in t.STRUCTURAL:
+            break
+        if len(words) == 2:
+            return None
+        words.append(body.fn.name.partition("[")[0].partition("@")[0])
+        body = body.args[0]
+    if not words:
+        return None
+    reads = [node.reads[k] for k in body.reads]
+    nodes = list(dict.fromkeys(r.node for r in reads if isinstance(r, At)))
+    if isinstance(body, t.Read) and nodes:
+        return "_".join(words), nodes[0]
+    if isinstance(body, t.Sum) and nodes:  # exp(z - max): named after what has the most axes
+        return "_".join(words), max(nodes, key=lambda n: len(n.dims))
+    return None
+
+
+class Axes:
+    """Names of the axes of values, inherited from what they read."""
+
+    def __init__(self) -> None:
+        self._found: dict[Node, tuple[str, ...]] = {}
+
+    def give(self, node: Node, axes: Sequence[str]) -> None:
+        """The axes of a leaf."""
+        self._found[node] = tuple(axes)
+
+    def __call__(self, node: Node) -> tuple[str, ...]:
+        """The axes of a value whose operands were asked before."""
+        found = self._found.get(node)
+        if found is None:
+            found = self._found[node] = self._axes(node)
+        return found
+
+    def _axes(self, node: Node) -> tuple[str, ...]:
+        if isinstance(node, Leaf):
+            return tuple(a or dim_name(d) for a, d in zip(node.axes, node.dims, strict=True))
+        names = [dim_name(d) for d in node.dims]
+        if isinstance(node, Reduce):
+            loops = loop_axes(node, self)
+            own: set[str] = set(filter(None, names))
+            for k in range(node.nout):
+                word = loops.get(k, "")
+                if not names[k] and word and word not in own:
+                    names[k] = word
+                    own.add(word)
+        elif isinstance(node, Output) and isinstance(node.of, Scan):
+            pass
+        return tuple(names)
+
+
+def dim_name(d: Ix) -> str:
+    """The name of a free dimension, or ""."""
+    return d.atom.name if isinstance(d.atom, Dim) else ""
+
+
+def loop_axes(node: Reduce, axes: Axes) -> dict[int, str]:
+    """For each loop that runs over a named axis of an operand, that name.
+
+    Wider operands are asked first: they are the data, the others are broadcast.
+    """
+    found: dict[int, str] = {}
+    place = {item: k for k, item in enumerate(node.loops)}
+    reads = [r for r in node.reads if isinstance(r, At)]
+    for r in sorted(reads, key=lambda r: -len(r.index)):
+        for name, ix, d in zip(axes(r.node), r.index, r.node.dims, strict=True):
+            atom = ix.atom
+            if name and atom in place and d is node.loops[place[atom]].extent:  # type: ignore[index]
+                found.setdefault(place[atom], name)  # type: ignore[index]
+    return found
+
+
+def loop_names(node: Reduce, axes: Axes) -> list[str]:
+    """Names for the loops of a node: the axes they run over, else letters; not yet unique."""
+    known = loop_axes(node, axes)
+    out = list(axes(node))
+    names = [
+        (out[k] if k < node.nout else "") or known.get(k, "") or dim_name(item.extent)
+        for k, item in enumerate(node.loops)
+    ]
+    free = iter(c for c in LETTERS if c not in names)
+    return [n or next(free, "i") for n in names]
