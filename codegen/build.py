@@ -48,6 +48,7 @@ _NUMPY_ATTRIBUTES = """
 """
 _ATTRIBUTES = frozenset((_ARRAY_ATTRIBUTES + _NUMPY_ATTRIBUTES).split())
 
+_MODULES = ("np", "sliding_window_view")
 _IMPORTS = (
     "import numpy as np",
     "from numpy.lib.stride_tricks import sliding_window_view",
@@ -89,7 +90,7 @@ def check(source: str) -> ast.Module:
         for t in n.targets
         if isinstance(t, ast.Name)
     }
-    known = functions | constants | set(_BUILTINS) | {"np", "sliding_window_view"}
+    known = functions | constants | set(_BUILTINS) | set(_MODULES)
     for statement in tree.body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             if ast.unparse(statement) not in _IMPORTS:
@@ -123,8 +124,9 @@ def _check_statement(statement: ast.stmt, known: set[str]) -> None:
             raise _refuse(node, f"the name {named!r}")
         if isinstance(node, ast.Name) and node.id not in known:
             raise _refuse(node, f"the unknown name {node.id!r}")
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "np":
-            raise _refuse(node, "an assignment to np")
+        bound = isinstance(node, ast.arg) or isinstance(getattr(node, "ctx", None), ast.Store)
+        if bound and named in _MODULES:
+            raise _refuse(node, f"an assignment to {named}")
         if isinstance(node, ast.Attribute) and node.attr not in _ATTRIBUTES:
             raise _refuse(node, f"the attribute {node.attr!r}")
 

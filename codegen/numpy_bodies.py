@@ -287,7 +287,9 @@ def _called(scope: Scope, name: str, args: list[Value], order: Order, want: Dtyp
         dtype = want if want in FLOATS else "float64"
     target = dtype
     out = [a if a.dtype is None or a.dtype == target else cast(a, target) for a in args]
-    if all(a.dtype is None for a in out):
+    if "." not in spelling:  # a helper sees its arguments' dtypes
+        out = [cast(a, target) for a in out]
+    elif all(a.dtype is None for a in out):
         out[0] = cast(out[0], target)
     if name == "power":
         return combine("**", out[0], out[1], order, target)

@@ -40,6 +40,7 @@ from codegen.program import (
 
 __all__ = ["Body"]
 
+NEAR = 6  # steps that a value may move to where it is read: further, and the reader loses it
 INLINE_WIDTH = 80  # of a line that took in another value: longer ones read worse than two
 
 
@@ -137,7 +138,7 @@ class Body:
             name = self.removable(chunk)
             if not name or uses[name]:
                 kept.append(chunk)
-                uses += chunk.words()
+                uses.update(chunk.words())
         kept.reverse()
         return self.joined(kept, uses)
 
@@ -149,7 +150,7 @@ class Body:
             if not name or len(chunk.statements) != 1 or uses[name] != 2:
                 out.append(chunk)
                 continue
-            for into in chunks[n + 1 :]:
+            for into in chunks[n + 1 : n + 1 + NEAR]:
                 if into.words()[name]:
                     if len(into.statements) != 1 or not self.inlined(chunk, into, name):
                         out.append(chunk)

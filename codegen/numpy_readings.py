@@ -19,7 +19,6 @@ from codegen.classify import (
     Contract,
     Extremum,
     Prefix,
-    Rearrange,
     Sum,
     classify,
 )
@@ -34,17 +33,13 @@ from codegen.numpy_values import (
     align,
     cast,
     combine,
-    ordered,
     promote,
-    size,
     transposed,
 )
 from codegen.numpy_views import guarded_by_range, padded_read
 from codegen.printer import (
     ALL,
-    Attr,
     Bin,
-    CallE,
     Expr,
     Item,
     Name,
@@ -318,6 +313,3 @@ def _padded(scope: Scope, step: Assign) -> Value | None:
         else:
             value = combine("*", number, value, axes, value.dtype)
     return value
-
-
-__all__ += ["Attr", "CallE", "Rearrange", "ordered", "size"]

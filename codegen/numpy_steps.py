@@ -37,6 +37,7 @@ from codegen.printer import (
     NONE,
     Attr,
     Bin,
+    CallE,
     Expr,
     Item,
     Name,
@@ -52,6 +53,9 @@ from codegen.printer import (
 from codegen.program import Assign, Binary, Buffer, Dtype, Load, Scalar, walk
 
 __all__ = ["Statement", "assign_statements", "identity", "output_loops"]
+
+
+_WHERE = Name("np.where")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,8 @@ def finished(scope: Scope, step: Assign, target: Buffer, value: Value, copy: boo
     if value.axes == out:
         if value.dtype != target.dtype:
             return cast(value, target.dtype)
+        if copy and not out and isinstance(value.expr, CallE) and value.expr.function == _WHERE:
+            return replace(value, expr=Item(value.expr, (sequence(()),)))  # a scalar, not an array
         if copy and value.shares:
             return replace(value, expr=method(value.expr, "copy"), shares=frozenset())
         return value

@@ -265,12 +265,15 @@ def _lines(e: Expr, head: str, tail: str, indent: int, width: int, inside: bool)
     pad, close = " " * (indent + 4), " " * indent
 
     def bracket(opener: str, parts: list[tuple[str, Expr]], closer: str) -> list[str]:
-        together = pad + ", ".join(k + flat(v) for k, v in parts)
+        alone = len(parts) == 1
+        end = "," if alone and opener == "(" else ""  # the comma makes it a tuple
+        together = pad + ", ".join(k + flat(v) for k, v in parts) + end
         if len(together) <= width:
             return [head + opener, together, close + closer + tail]
         lines = [head + opener]
         for k, v in parts:
-            lines += _lines(v, pad + k, ",", indent + 4, width, True)
+            after = end if alone and not opener.endswith("(") else ","
+            lines += _lines(v, pad + k, after, indent + 4, width, True)
         return [*lines, close + closer + tail]
 
     match e:

@@ -105,3 +105,8 @@ from symprop.ops.structural import (  # noqa: E402
     transpose,
     where,
 )
+from symprop.pipeline import Function, compile, initial_values  # noqa: E402
+from symprop.initialize import Glorot, He  # noqa: E402, I001  - these read the names above
+from symprop.layers import Dense, Sequential  # noqa: E402
+from symprop.optimizers import SGD, Adam, Momentum, Optimizer  # noqa: E402
+from symprop.training import Trainer, TrainingStep, training_step  # noqa: E402

@@ -20,6 +20,7 @@ branch not taken, a masked point or a padded read contributes exactly 0 at any o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -389,10 +390,10 @@ def _block_vjp(
         if n not in depends and not isinstance(n, Leaf) and n.operands:
             saved[n] = None
     kept = list(saved)
-    stand = {n: local_like(start + len(seeds) + k, n) for k, n in enumerate(kept)}
-    for n, leaf in stand.items():
-        _ = (n, leaf)
-    return kept, seeds, list(stand.values()), graph.substitute(found, stand)
+    stand: dict[Node, Node] = {
+        n: local_like(start + len(seeds) + k, n) for k, n in enumerate(kept)
+    }
+    return kept, seeds, list(stand.values()), graph.substitute(found, stand)  # type: ignore[arg-type,return-value]
 
 
 def _true(flags: Sequence[bool]) -> list[int]:
@@ -409,42 +410,61 @@ def _names(block: Block, given: Sequence[bool], saved: Sequence[Node]) -> list[s
     ]
 
 
+@dataclass(frozen=True)
+class _Reverse:
+    """A region's block and its reverse, made once for all equal regions.
+
+    ``forward`` also gives the saved values; the reverse reads the leaves ``kept`` of (the block's
+    own arguments, the given cotangents, the saved values).
+    """
+
+    forward: Block
+    saved: int
+    reverse: Block
+    kept: tuple[int, ...]
+
+
+_REVERSES: WeakKeyDictionary[Block, dict[Any, _Reverse]] = WeakKeyDictionary()
+
+
+def _reverse(block: Block, given: tuple[bool, ...], need: tuple[bool, ...]) -> _Reverse:
+    known = _REVERSES.setdefault(block, {})
+    found = known.get((given, need))
+    if found is None:
+        saved, seeds, stand, pulled = _block_vjp(block, given, need)
+        names = list(block.names)
+        wider = make_block(block.leaves, [*block.outputs, *saved], block.name, names)
+        leaves = [*block.leaves, *seeds, *stand]
+        reverse, kept = _tight_block(
+            leaves, pulled, f"d_{block.name}", _names(block, given, saved)
+        )
+        found = known[given, need] = _Reverse(wider, len(saved), reverse, kept)
+    return found
+
+
 def _pull_region(
     node: Region, gs: Mapping[int, Node], need: Sequence[bool]
 ) -> list[tuple[Node, Node]]:
     block = node.block
-    given = [n in gs for n in range(len(block.outputs))]
-    saved, seeds, stand, found = _block_vjp(block, given, need)
-    names = list(block.names)
-    wider = make_block(block.leaves, [*block.outputs, *saved], block.name, names)
-    forward = graph.make_region(wider, node.arguments)
-    extra = [make_output(forward, len(block.outputs) + k) for k in range(len(saved))]
-    leaves = [*block.leaves, *seeds, *stand]
+    given = tuple(n in gs for n in range(len(block.outputs)))
+    made = _reverse(block, given, tuple(need))
+    forward = graph.make_region(made.forward, node.arguments)
+    extra = [make_output(forward, len(block.outputs) + k) for k in range(made.saved)]
     arguments = [*node.arguments, *(gs[n] for n in _true(given)), *extra]
-    reverse, used = _tight_block(
-        leaves, found, f"d_{block.name}", _names(block, given, saved), arguments
-    )
-    back = graph.make_region(reverse, used)
+    back = graph.make_region(made.reverse, [arguments[k] for k in made.kept])
     return [
         (node.arguments[k], make_output(back, m)) for m, k in enumerate(_true(need))
     ]
 
 
 def _tight_block(
-    leaves: Sequence[Leaf], outputs: Sequence[Node], name: str, names: Sequence[str],
-    arguments: Sequence[Node],
-) -> tuple[Block, list[Node]]:  # fmt: skip
-    """The block over the leaves it uses, renumbered, and their arguments."""
+    leaves: Sequence[Leaf], outputs: Sequence[Node], name: str, names: Sequence[str]
+) -> tuple[Block, tuple[int, ...]]:
+    """The block over the leaves it uses, renumbered, and their positions."""
     used = set(topological(outputs))
-    kept = [k for k, leaf in enumerate(leaves) if leaf in used]
-    mapping: dict[Node, Node] = {leaves[k]: local_like(m, leaves[k]) for m, k in enumerate(kept)}
-    temporary = {leaves[k]: graph.new_leaf("local", f"%t{m}", leaves[k].dims, leaves[k].dtype,
-                                           low=leaves[k].low, high=leaves[k].high)
-                 for m, k in enumerate(kept)}  # fmt: skip
-    outs = graph.substitute(outputs, temporary)
-    outs = graph.substitute(outs, {temporary[leaves[k]]: mapping[leaves[k]] for k in kept})
-    block = make_block([mapping[leaves[k]] for k in kept], outs, name, [names[k] for k in kept])  # type: ignore[misc]
-    return block, [arguments[k] for k in kept]
+    kept = tuple(k for k, leaf in enumerate(leaves) if leaf in used)
+    block, _ = _numbered([leaves[k] for k in kept], outputs, name, [names[k] for k in kept])
+    return block, kept
 
 
 def _pull_scan(

@@ -51,7 +51,7 @@ from symprop.scalars import FLOATS, Kind, Place, Reads, scalar
 from symprop.scatter import scattered
 from symprop.schedule import Schedule, schedule
 
-__all__ = ["lower"]
+__all__ = ["arguments", "lower"]
 
 _ROLES = {"input": 0, "key": 0, "local": 0, "scalar": 1, "parameter": 2, "state": 3, "constant": 4}
 _LIMITS = {"int32": np.iinfo("int32"), "int64": np.iinfo("int64")}
@@ -96,11 +96,11 @@ class _Common:
     ) -> Program:
         roots = [n for _, n in outputs]
         plan = schedule(roots, updates)
-        arguments = _arguments([*roots, *(n for pair in updates for n in pair)])
-        for node in (*arguments, *plan.values):
+        found = arguments([*roots, *(n for pair in updates for n in pair)])
+        for node in (*found, *plan.values):
             for d in node.dims:
                 self.ix(d)
-        return _Lowering(self, name, doc, arguments, plan, outputs, updates).made()
+        return _Lowering(self, name, doc, found, plan, outputs, updates).made()
 
     def block(self, block: Block) -> Program:
         """The sub-program of a block: equal blocks give one object."""
@@ -138,7 +138,7 @@ class _Common:
         return transform(ix, lambda a: self.legal_dim(a).ix() if isinstance(a, Dim) else None)
 
 
-def _arguments(roots: Sequence[Node]) -> list[Leaf]:
+def arguments(roots: Sequence[Node]) -> list[Leaf]:
     """The leaves in order: by role, then as the user's expressions read them."""
     found: dict[Leaf, None] = {}
     seen: set[Node] = set(roots)

@@ -10,6 +10,7 @@ gave wins. Uniqueness and legality are ``codegen.names``' business.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from codegen.index import Dim, Ix
 from symprop import term as t
@@ -95,7 +96,14 @@ class Roles:
 
 def _rewritten(rule: str) -> bool:
     """Whether a rule is the simplifier's: its value is the one before under another formula."""
-    return rule.startswith("simplify:")
+    return rule in _rewriting()
+
+
+@cache
+def _rewriting() -> frozenset[str]:
+    from symprop.simplify.rules import RULES, SHARED
+
+    return frozenset(r.name for r in (*RULES, SHARED))
 
 
 def _inner(node: Node) -> tuple[str, Node] | None:

@@ -13,6 +13,8 @@ not depend on how often it is called.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from symprop import graph
 from symprop.graph import (
@@ -46,10 +48,45 @@ def _key(node: Scan | Region) -> tuple[object, ...]:
     return (node.block.leaves, node.arguments)
 
 
-def _call(node: Scan | Region, block: Block, arguments: Sequence[Node]) -> Scan | Region:
+def _call(
+    node: Scan | Region, block: Block, arguments: Sequence[Node], slices: int | None = None
+) -> Scan | Region:
     if isinstance(node, Region):
         return make_region(block, arguments)
-    return make_scan(block, node.length, node.reverse, node.ncarry, node.nslice, arguments)
+    count = node.nslice if slices is None else slices
+    return make_scan(block, node.length, node.reverse, node.ncarry, count, arguments)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What becomes of one call: the block, the arguments kept, where each output goes."""
+
+    block: Block
+    arguments: tuple[int, ...]
+    slices: int
+    outputs: dict[int, int]
+
+
+def _carried_out(roots: list[Node], plans: dict[Node, _Plan]) -> list[Node]:
+    """The roots with every planned call replaced, operands first, in one pass."""
+    if not plans:
+        return roots
+    new: dict[Node, Node] = {}
+    for node in topological(roots):
+        if isinstance(node, Output) and node.of in plans:
+            call = node.of
+            plan = plans[call]
+            assert isinstance(call, Scan | Region)
+            arguments = [new[call.arguments[k]] for k in plan.arguments]
+            made = _call(call, plan.block, arguments, plan.slices)
+            rebuilt = make_output(made, plan.outputs[node.n])
+        elif node in plans:
+            continue
+        else:
+            rebuilt = graph.rebuild(node, new)
+        graph.carry_over(node, rebuilt)
+        new[node] = rebuilt
+    return [new[r] for r in roots]
 
 
 def _merged(roots: list[Node]) -> list[Node]:
@@ -59,39 +96,32 @@ def _merged(roots: list[Node]) -> list[Node]:
         for node in topological(roots):
             if isinstance(node, Scan | Region):
                 groups.setdefault(_key(node), []).append(node)
-        mapping: dict[Node, Node] = {}
+        plans: dict[Node, _Plan] = {}
         for calls in groups.values():
             if len(calls) > 1:
-                mapping |= _union(calls)
-        if not mapping:
+                plans |= _union(calls)
+        if not plans:
             return roots
-        roots = graph.substitute(roots, mapping)
+        roots = _carried_out(roots, plans)
 
 
-def _union(calls: list[Scan | Region]) -> dict[Node, Node]:
+def _union(calls: list[Scan | Region]) -> dict[Node, _Plan]:
     first = calls[0]
     carries = first.ncarry if isinstance(first, Scan) else 0
     if any(c.block.outputs[:carries] != first.block.outputs[:carries] for c in calls):
         return {}
-    outputs = dict.fromkeys(first.block.outputs[:carries])
-    every: list[Node] = list(first.block.outputs[:carries])
-    for c in calls:
-        for n in c.block.outputs[carries:]:
-            if n not in outputs or n in every[:carries]:
-                outputs[n] = None
-                if n not in every[carries:]:
-                    every.append(n)
-    block = make_block(first.block.leaves, every, first.block.name, first.block.names)
-    joint = _call(first, block, first.arguments)
-    mapping: dict[Node, Node] = {}
-    for c in calls:
-        for n, inner in enumerate(c.block.outputs):
-            at = n if n < carries else carries + every[carries:].index(inner)
-            old, new = make_output(c, n), make_output(joint, at)
-            graph.carry_over(old, new)
-            if old is not new:
-                mapping[old] = new
-    return mapping
+    rest = dict.fromkeys(n for c in calls for n in c.block.outputs[carries:])
+    place = {n: carries + k for k, n in enumerate(rest)}
+    outputs = [*first.block.outputs[:carries], *rest]
+    block = make_block(first.block.leaves, outputs, first.block.name, first.block.names)
+    every = tuple(range(len(first.arguments)))
+    slices = first.nslice if isinstance(first, Scan) else 0
+    return {
+        c: _Plan(block, every, slices, {
+            n: n if n < carries else place[inner] for n, inner in enumerate(c.block.outputs)
+        })
+        for c in calls
+    }  # fmt: skip
 
 
 def _inner(roots: list[Node]) -> list[Node]:
@@ -114,50 +144,52 @@ def _inner(roots: list[Node]) -> list[Node]:
 
 
 def _trimmed(roots: list[Node]) -> list[Node]:
-    """Outputs nobody reads and leaves the block does not read go."""
-    while True:
-        order = topological(roots)
-        read: dict[Node, set[int]] = {}
-        for node in order:
+    """Outputs nobody reads and leaves the block does not read go: one liveness pass backwards."""
+    live: set[Node] = set(roots)
+    read: dict[Node, set[int]] = {}
+    plans: dict[Node, _Plan] = {}
+    for node in reversed(topological(roots)):
+        if isinstance(node, Scan | Region):
+            if node not in read:
+                continue
+            plan = _trim(node, frozenset(read[node]))
+            live.update(node.arguments[k] for k in plan.arguments)
+            if plan.block is not node.block or len(plan.arguments) < len(node.arguments):
+                plans[node] = plan
+        elif node in live:
             if isinstance(node, Output):
                 read.setdefault(node.of, set()).add(node.n)
-        mapping: dict[Node, Node] = {}
-        for node in order:
-            if isinstance(node, Scan | Region):
-                mapping |= _trim(node, read.get(node, set()))
-        if not mapping:
-            return roots
-        roots = graph.substitute(roots, mapping)
+            if not isinstance(node, Output) or not isinstance(node.of, Scan | Region):
+                live.update(node.operands)
+    return _carried_out(roots, plans)
 
 
-def _trim(node: Scan | Region, read: set[int]) -> dict[Node, Node]:
+_TRIMS: WeakKeyDictionary[Block, dict[tuple[object, ...], _Plan]] = WeakKeyDictionary()
+
+
+def _trim(node: Scan | Region, read: frozenset[int]) -> _Plan:
     carries = node.ncarry if isinstance(node, Scan) else 0
-    kept = [n for n in range(len(node.block.outputs)) if n < carries or n in read]
-    firsts = [node.block.outputs.index(node.block.outputs[n], carries if n >= carries else n)
-              for n in kept]  # fmt: skip
+    slices = node.nslice if isinstance(node, Scan) else 0
+    known = _TRIMS.setdefault(node.block, {})
+    key = (read, carries, slices)
+    if key not in known:
+        known[key] = _trim_block(node.block, read, carries, slices)
+    return known[key]
+
+
+def _trim_block(block: Block, read: frozenset[int], carries: int, slices: int) -> _Plan:
+    kept = [n for n in range(len(block.outputs)) if n < carries or n in read]
+    firsts = [block.outputs.index(block.outputs[n], carries if n >= carries else n) for n in kept]
     unique = sorted(set(firsts))
-    outs = [node.block.outputs[n] for n in unique]
+    outs = [block.outputs[n] for n in unique]
     used = set(topological(outs))
-    fixed = carries
-    leaves = [k for k, leaf in enumerate(node.block.leaves) if k < fixed or leaf in used]
-    if len(unique) == len(node.block.outputs) and len(leaves) == len(node.block.leaves):
-        return {}
-    block = renumbered(node.block, [node.block.leaves[k] for k in leaves], outs,
-                       [node.block.names[k] for k in leaves])  # fmt: skip
-    arguments = [node.arguments[k] for k in leaves]
-    if isinstance(node, Scan):
-        slices = sum(carries <= k < carries + node.nslice for k in leaves)
-        made: Scan | Region = make_scan(
-            block, node.length, node.reverse, carries, slices, arguments
-        )
-    else:
-        made = make_region(block, arguments)
-    mapping: dict[Node, Node] = {}
-    for n, first in zip(kept, firsts, strict=True):
-        old, new = make_output(node, n), make_output(made, unique.index(first))
-        graph.carry_over(old, new)
-        mapping[old] = new
-    return mapping
+    leaves = tuple(k for k, leaf in enumerate(block.leaves) if k < carries or leaf in used)
+    places = {n: unique.index(first) for n, first in zip(kept, firsts, strict=True)}
+    kept_slices = sum(carries <= k < carries + slices for k in leaves)
+    if len(unique) < len(block.outputs) or len(leaves) < len(block.leaves):
+        block = renumbered(block, [block.leaves[k] for k in leaves], outs,
+                           [block.names[k] for k in leaves])  # fmt: skip
+    return _Plan(block, leaves, kept_slices, places)
 
 
 def renumbered(
