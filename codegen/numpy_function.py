@@ -21,7 +21,20 @@ from codegen.names import comment_safe
 from codegen.numpy_readings import reading_value
 from codegen.numpy_steps import Statement, assign_statements, output_loops
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
-from codegen.printer import WIDTH, Expr, Item, Name, Seq, call, flat, layout, substituted
+from codegen.printer import (
+    WIDTH,
+    Attr,
+    Bin,
+    Expr,
+    Item,
+    Name,
+    Seq,
+    call,
+    flat,
+    layout,
+    mapped,
+    substituted,
+)
 from codegen.program import (
     Assign,
     Binary,
@@ -178,7 +191,7 @@ class Body:
         assert isinstance(chunk.step, Assign)
         if self.buffer(chunk.step).label or made.head != f"{name} = ":
             return False
-        expr = substituted(use.expr, Name(name), made.expr)
+        expr = _products(substituted(use.expr, Name(name), made.expr))
         if expr == use.expr or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
             return False
         into.statements[0] = Statement(use.head, expr)
@@ -190,8 +203,7 @@ class Body:
 
     def assign(self, step: Assign) -> list[Statement]:
         value = reading_value(self.scope, step)
-        copy = step.target in self.program.outputs
-        statements = assign_statements(self.scope, step, value, copy)
+        statements = assign_statements(self.scope, step, value)
         before = [Statement(f"{name} = ", expr) for name, expr in self.scope.before]
         self.scope.before.clear()
         return before + statements
@@ -246,6 +258,22 @@ def _notation(step: Assign) -> str:
     where = " and ".join(spell_guard(g, names) for g in step.guards)
     left = f"{step.target}[{place}]" if place else step.target
     return f"{left} = {text}{f' where {where}' if where else ''}"
+
+
+def _products(e: Expr) -> Expr:
+    """The transpose of a product of matrices as the product of their transposes."""
+
+    def change(x: Expr) -> Expr:
+        match x:
+            case Attr(Bin("@", a, b), "T"):
+                return Bin("@", flipped(b), flipped(a))
+            case _:
+                return x
+
+    def flipped(x: Expr) -> Expr:
+        return x.base if isinstance(x, Attr) and x.name == "T" else Attr(x, "T")
+
+    return mapped(e, change)
 
 
 def _says_all(step: Assign) -> bool:

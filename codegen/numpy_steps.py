@@ -195,12 +195,9 @@ def plain_index(step: Assign, target: Buffer) -> bool:
 
 
 def assign_statements(
-    scope: Scope, step: Assign, value: Value | None = None, copy: bool = False
+    scope: Scope, step: Assign, value: Value | None = None
 ) -> list[Statement]:
-    """The statements of a step; ``value`` where a reading has written it already.
-
-    ``copy``: the target must not share memory with what it is a view of.
-    """
+    """The statements of a step; ``value`` where a reading has written it already."""
     target = scope.buffers[step.target]
     name = scope.local[step.target]
     in_place = target.role in ("state", "parameter")
@@ -214,28 +211,32 @@ def assign_statements(
             whole = transposed(value, tuple(v for v in out if v in value.axes))
             return [Statement(f"{name}[...] = ", align(whole, out).expr)]
         value = value or assign_value(scope, step)
-        return [Statement(f"{name} = ", finished(scope, step, target, value, copy).expr)]
+        return [Statement(f"{name} = ", finished(scope, step, target, value).expr)]
     value = value or assign_value(scope, step)
     return _stored(scope, step, target, value, in_place)
 
 
-def finished(scope: Scope, step: Assign, target: Buffer, value: Value, copy: bool) -> Value:
+def finished(scope: Scope, step: Assign, target: Buffer, value: Value) -> Value:
     """The value as the whole new target: axes in order, full shape, its dtype."""
     out = output_loops(step)
     value = transposed(value, tuple(v for v in out if v in value.axes))
     owners = scope.owners(value.shares)
-    copy = copy or any(b in scope.updates for b in owners)
+    output = step.target in scope.program.outputs
+    copy = any(b in scope.updates or (output and scope.visible(b)) for b in owners)
     scope.shared[step.target] = frozenset() if copy else owners
+    if output:
+        scope.exposed.update(owners)
     if value.axes == out:
         if value.dtype != target.dtype:
             return cast(value, target.dtype)
-        if copy and not out and isinstance(value.expr, CallE) and value.expr.function == _WHERE:
+        if output and not out and isinstance(value.expr, CallE) and value.expr.function == _WHERE:
             return replace(value, expr=Item(value.expr, (sequence(()),)))  # a scalar, not an array
         if copy and value.shares:
             return replace(value, expr=method(value.expr, "copy"), shares=frozenset())
         return value
     shape = shape_of(scope, target.dims)
     dtype = numpy_dtype(target.dtype)
+    copy = copy or output  # a broadcast view cannot be written to
     if not value.axes and (value.dtype is None or copy):
         if value.expr == Num("0"):
             expr: Expr = call("np.zeros", shape, dtype)

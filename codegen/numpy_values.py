@@ -72,10 +72,16 @@ class Scope:
     windows: bool = False  # sliding_window_view is used
     load: Callable[..., Value] | None = None  # set by numpy_reads: avoids a cycle of imports
 
+    exposed: set[str] = field(default_factory=set)  # what outputs are views of
     shared: dict[str, frozenset[str]] = field(default_factory=dict)  # views, and of what
 
     def __post_init__(self) -> None:
         self.updates = frozenset(self.program.updates)
+
+    def visible(self, buffer: str) -> bool:
+        """Whether a caller sees the memory of a buffer: an argument, an output, or a view of one."""
+        role = self.buffers[buffer].role
+        return role != "scratch" or buffer in self.program.outputs or buffer in self.exposed
 
     def owners(self, buffers: frozenset[str]) -> frozenset[str]:
         """The buffers whose memory views of ``buffers`` lie in."""

@@ -15,6 +15,7 @@ It does not simplify, and knows nothing of buffers, loops or NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -139,33 +140,37 @@ def sequence(items: tuple[Expr, ...]) -> Seq:
     return Seq("(", items)
 
 
-def substituted(e: Expr, old: Expr, new: Expr) -> Expr:
-    """``e`` with every occurrence of ``old`` replaced."""
+def mapped(e: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """``e`` with ``change`` applied to every part, innermost first."""
 
     def go(x: Expr) -> Expr:
-        return substituted(x, old, new)
+        return mapped(x, change)
 
-    if e == old:
-        return new
     match e:
         case Un(op, x):
-            return Un(op, go(x))
+            e = Un(op, go(x))
         case Bin(op, a, b):
-            return Bin(op, go(a), go(b))
+            e = Bin(op, go(a), go(b))
         case Cmp(op, a, b):
-            return Cmp(op, go(a), go(b))
+            e = Cmp(op, go(a), go(b))
         case CallE(function, args, keywords):
-            return CallE(go(function), tuple(map(go, args)), tuple((k, go(v)) for k, v in keywords))
+            e = CallE(go(function), tuple(map(go, args)), tuple((k, go(v)) for k, v in keywords))
         case Attr(base, name):
-            return Attr(go(base), name)
+            e = Attr(go(base), name)
         case Item(base, items):
-            return Item(go(base), tuple(map(go, items)))
+            e = Item(go(base), tuple(map(go, items)))
         case Seq(kind, items):
-            return Seq(kind, tuple(map(go, items)))
+            e = Seq(kind, tuple(map(go, items)))
         case SliceE(start, stop, step):
-            return SliceE(*(None if p is None else go(p) for p in (start, stop, step)))
+            e = SliceE(*(None if p is None else go(p) for p in (start, stop, step)))
         case _:
-            return e
+            pass
+    return change(e)
+
+
+def substituted(e: Expr, old: Expr, new: Expr) -> Expr:
+    """``e`` with every occurrence of ``old`` replaced."""
+    return mapped(e, lambda x: new if x == old else x)
 
 
 def strength(e: Expr) -> int:

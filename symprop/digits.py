@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import symprop as prop
+from codegen.listing import listing
 from symprop.checkpoint import weights_bytes
 from symprop.errors import UnsupportedError
 
@@ -79,7 +80,7 @@ def trained_files(trainer: Trainer) -> dict[str, bytes]:
     """What a run leaves behind: the step as code and as a program, the weights, the history."""
     contents = (
         trainer.source().encode(),
-        f"{trainer.program}\n".encode(),
+        listing(trainer.program).encode(),
         weights_bytes(trainer.parameters),
         trainer.history.to_json().encode(),
     )

@@ -209,7 +209,7 @@ def _contribution(node: Reduce, k: int, r: At, g: Node, d: t.Term) -> Node:
     if _worth_reading(node):
         body = t.rewrite(body, lambda x: own if x is node.body else None)
     part = make("sum", loops, rank, guards, body, reads, operand.dtype)
-    graph.remember(part, Origin(graph.origin(node).place, "chain rule", (node, g)))
+    graph.remember(part, Origin(graph.origin(node).place, "chain rule", (operand, node, g)))
     return part
 
 

@@ -40,9 +40,10 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
-from codegen.index import Gather, Guard, Ix, Loop, as_ix, constant
+from codegen.index import Gather, Guard, Ix, Loop, as_ix, constant, gather
+from codegen.index import substitute as substitute_ix
 from codegen.index import transform as transform_ix
-from symprop.term import Term
+from symprop.term import Read, Term
 
 Op = Literal["sum", "max", "min"]
 Kind = Literal["input", "parameter", "state", "constant", "scalar", "key", "local"]
@@ -529,16 +530,23 @@ def gathered(ix: Ix) -> Iterator[Node]:
             yield atom.source  # type: ignore[misc]
 
 
+def gathered_at(node: Node, index: Sequence[Ix]) -> Ix:
+    """The integer a node holds at an index; of a map of indices, that index itself."""
+    if isinstance(node, Reduce) and len(node.loops) == node.nout and not node.guards:
+        first = node.reads[0] if node.reads else None
+        if isinstance(node.body, Read) and isinstance(first, IndexOf):
+            return substitute_ix(first.ix, dict(zip(node.outer, index, strict=True)))
+    return gather(node, index)
+
+
 def swap_sources(ix: Ix, new: Mapping[Node, Node]) -> Ix:
     """The index with gather sources replaced."""
-    from codegen.index import gather
-
     def change(atom: object) -> Ix | None:
         if isinstance(atom, Gather):
             source: Any = new.get(atom.source, atom.source)  # type: ignore[call-overload]
             inner = tuple(transform_ix(i, change) for i in atom.indices)
             if source is not atom.source or inner != atom.indices:
-                return gather(source, inner)
+                return gathered_at(source, inner)
         return None
 
     if not any(isinstance(a, Gather) for a in ix.atoms()):

@@ -19,6 +19,7 @@ from typing import Any
 from symprop.data import closest
 from symprop.errors import DeclarationError, ShapeError, listed, quoted
 from symprop.expression import Expr, axis_names, parameter
+from symprop.graph import At, Reduce
 from symprop.initialize import Initializer, Zeros, initializer
 
 __all__ = ["Dense", "Layer", "Sequential"]
@@ -117,7 +118,7 @@ class Dense(Layer):
             )
         own = self.name.rpartition(".")[2]
         own = own if own.isidentifier() else ""
-        read = axis_names(x.node)[-1]
+        read = last_axis_name(x)
         shape = (self.units, x.shape[-1])
         weight = self.parameter("weight", shape, self.init, (own, read if read != own else ""))
         y = x @ weight.T
@@ -127,6 +128,19 @@ class Dense(Layer):
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, name={self.name!r})"
+
+
+def last_axis_name(x: Expr) -> str:
+    """The name of the last axis, found through activations, which keep the axes of what they
+    read; "" where there is none."""
+    node = x.node
+    while not axis_names(node)[-1]:
+        reads = node.reads if isinstance(node, Reduce) else ()
+        same = [r.node for r in reads if isinstance(r, At) and r.node.dims == node.dims]
+        if not same:
+            return ""
+        node = same[0]
+    return axis_names(node)[-1]
 
 
 class Sequential(Layer):

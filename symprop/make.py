@@ -182,7 +182,8 @@ class _State:
                     self.reads[k] = r
                 node = r.node
                 if isinstance(node, Reduce) and not node.reads and not node.guards:
-                    if len(node.loops) == node.nout and not r.guards:
+                    zero = isinstance(node.body, t.Num) and node.body.value == 0
+                    if len(node.loops) == node.nout and (zero or not r.guards):
                         value = node.body
             changed |= value is not t.read(k)
             mapping.append(value)

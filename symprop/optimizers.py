@@ -100,15 +100,15 @@ class Adam:
         """The step count, then three pairs a parameter: its two moments and itself."""
         steps = state("adam.steps", ())
         t = steps + 1
-        # The rate and both corrections are the same for every parameter: computed once, as numbers.
-        rate = self.rate / (1 - power(self.beta1, t))
+        # Both corrections are the same for every parameter: numbers, computed once.
+        step_size = (self.rate / (1 - power(self.beta1, t))).named("step_size")
         correction = (1 - power(self.beta2, t)).named("correction")
         pairs: list[Update] = [(steps, t)]
         for p, g in zip(parameters, gradients, strict=True):
             m, v = slot("m", p), slot("v", p)
             new_m = self.beta1 * m + complement(self.beta1) * g
             new_v = self.beta2 * v + complement(self.beta2) * square(g)
-            step = rate * new_m / (sqrt(new_v / correction) + self.epsilon)
+            step = step_size * new_m / (sqrt(new_v / correction) + self.epsilon)
             pairs += [(m, new_m), (v, new_v), (p, p - step)]
         return pairs
 

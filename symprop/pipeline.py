@@ -2,6 +2,7 @@
 
     collect   marks of ``prop.update`` become updates of states
     simplify  rules under a cost gate                                       symprop.simplify
+    settle    sizes read as sizes, values laid out as they are read         symprop.settle
     lower     values become ordered assignments over named buffers          symprop.lower
     verify    the program is valid, or a fault is named                     codegen.verify
     emit      the program as the text of a backend                          codegen.numpy_text
@@ -39,6 +40,7 @@ from symprop.errors import (
 from symprop.expression import Expr
 from symprop.graph import Leaf, Node, Opaque, Output, Region, Scan, topological
 from symprop.lower import arguments, lower
+from symprop.settle import name_sources, orient, read_sizes
 
 __all__ = [
     "BACKENDS",
@@ -142,7 +144,11 @@ def _collect(work: Work) -> Work:
 def _simplify(work: Work) -> Work:
     from symprop.simplify.engine import simplify
 
-    return work.with_roots(simplify(work.roots))
+    return work.with_roots(simplify(name_sources(work.roots)))
+
+
+def _settle(work: Work) -> Work:
+    return work.with_roots(orient(read_sizes(work.roots)))
 
 
 def _lower(work: Work) -> Work:
@@ -167,6 +173,7 @@ def _emit(work: Work) -> Work:
 PASSES: tuple[Pass, ...] = (
     Pass("collect", _collect, "no value changes; updates stand beside the outputs"),
     Pass("simplify", _simplify, "equal values over the reals, at no greater cost"),
+    Pass("settle", _settle, "the same operations; sizes read as sizes, values laid out as read"),
     Pass("lower", _lower, "each output is computed as its value says, updates from old values"),
     Pass("verify", _verify, "the program is valid, or a sentence says why not"),
     Pass("emit", _emit, "the text computes what the program says"),

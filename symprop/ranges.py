@@ -170,8 +170,51 @@ def _at_least_one(r: Reading, scope: Scope) -> bool:
     return False
 
 
+LOOK = 3  # maps looked into for a difference
+
+
+def _looked_into(exponent: t.Term, scope: Scope) -> tuple[t.Term, Scope] | None:
+    """A read of an unguarded map, as that map's body over its reads."""
+    if not isinstance(exponent, t.Read):
+        return None
+    r = scope.reads[exponent.k]
+    if not isinstance(r, At) or r.guards or not isinstance(r.node, Reduce):
+        return None
+    if r.node.guards or len(r.node.loops) > r.node.nout:
+        return None
+    return r.node.body, Scope(_moved_reads(r), scope.guards)
+
+
+def _moved_reads(r: At) -> tuple[Reading, ...]:
+    from symprop.make import _moved
+
+    assert isinstance(r.node, Reduce)
+    mapping = dict(zip(r.node.outer, r.index, strict=True))
+    return tuple(_moved(x, mapping) for x in r.node.reads)
+
+
+def _base(r: Reading) -> Reading:
+    """What a read reads, through unguarded views."""
+    while (
+        isinstance(r, At)
+        and not r.guards
+        and isinstance(r.node, Reduce)
+        and not r.node.guards
+        and len(r.node.loops) == r.node.nout
+        and isinstance(r.node.body, t.Read)
+        and isinstance(r.node.reads[0], At)
+    ):
+        r = _moved_reads(r)[0]
+    return r
+
+
 def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
     """The maximum m when the exponent is x - m with m a maximum of x: then it is at most 0."""
+    for _ in range(LOOK):  # the difference may be a value of its own
+        opened = _looked_into(exponent, scope)
+        if opened is None:
+            break
+        exponent, scope = opened
     if not isinstance(exponent, t.Sum) or exponent.const or len(exponent.terms) != 2:
         return None
     plus = [x for x, k in exponent.terms if k == 1]
@@ -183,13 +226,13 @@ def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
         m = m.args[0]
     if not isinstance(x, t.Read) or not isinstance(m, t.Read):
         return None
-    value, top = scope.reads[x.k], scope.reads[m.k]
+    value, top = _base(scope.reads[x.k]), _base(scope.reads[m.k])
     if not isinstance(value, At) or not isinstance(top, At) or not isinstance(top.node, Reduce):
         return None
     peak = top.node
     if peak.op != "max" or not isinstance(peak.body, t.Read) or len(peak.loops) == peak.nout:
         return None
-    inner = peak.reads[0]
+    inner = _base(peak.reads[0])
     if not isinstance(inner, At) or inner.node is not value.node:
         return None
     fixed = dict(zip(peak.outer, top.index, strict=True))

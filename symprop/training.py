@@ -27,6 +27,7 @@ from symprop.errors import DataError, DeclarationError, ShapeError, UnsupportedE
 from symprop.expression import Expr
 from symprop.gradient import gradient
 from symprop.graph import leaves
+from symprop.lower import arguments
 from symprop.metrics import resolve
 from symprop.optimizers import Optimizer
 from symprop.progress import History, Progress, interrupts_held
@@ -136,7 +137,7 @@ class Trainer:
         self.history = History()
         self._step = step._step(backend, dtype)
         shown = [*step.outputs.values(), step.loss, *step.metrics.values()]
-        everything = [*shown, *(value for _, value in step.updates)]
+        everything = [*shown, *(e for pair in step.updates for e in pair)]
         self._arrays: Arrays = dict(pipeline.initial_values(everything, seed=seed, dtype=dtype))
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self._parameters = tuple(n for n in self._arrays if known[n].kind == "parameter")
@@ -169,6 +170,7 @@ class Trainer:
             backend=self.backend,
             dtype=self.dtype,
             title=title,
+            marked=False,  # only a training step changes states
         )
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.index import Ix, Loop, as_ix, constant, floordiv, gather, guard, nonneg
+from codegen.index import Ix, Loop, as_ix, constant, floordiv, guard, nonneg
 from symprop import graph
 from symprop import term as t
 from symprop.errors import DataError, DeclarationError, ShapeError, quoted
@@ -75,7 +75,7 @@ def getitem(x: Expr, key: Any) -> Expr:
         elif item.kind == "slice":
             index.append((item.start or constant(0)) + next(rest).ix() * item.step)
         elif item.array is not None:
-            index.append(gather(item.array.node, aligned(item.array.node, own)))
+            index.append(graph.gathered_at(item.array.node, aligned(item.array.node, own)))
     node = make("sum", loops, len(loops), (), t.read(0), [At(x.node, tuple(index))], x.dtype)
     return finish(node, "index", [x, *arrays])
 

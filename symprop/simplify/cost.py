@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from weakref import WeakKeyDictionary
 
-from codegen.index import Dim, Floor, Ix
-from symprop.graph import Node, Output, Reduce, Region, Scan, topological
-from symprop.term import operations
+from codegen.index import Dim, Floor, Guard, Ix, Mod, upper
+from symprop.graph import At, Node, Output, Reduce, Region, Scan, topological
+from symprop.term import Read, Sum, operations
 
 
 @dataclass(frozen=True, order=True)
@@ -68,7 +69,8 @@ def node_cost(node: Node) -> Cost:
         if isinstance(node, Reduce):
             points = domain(item.extent for item in node.loops)
             reduced = len(node.loops) > node.nout
-            found = Cost(points * (operations(node.body) + reduced), domain(node.dims), 1)
+            body = 0 if _joins(node) else operations(node.body)
+            found = Cost(points * (body + reduced), domain(node.dims), 1)
         elif isinstance(node, Region):
             found = graph_cost(node.block.outputs)
         elif isinstance(node, Scan):
@@ -79,6 +81,34 @@ def node_cost(node: Node) -> Cost:
             found = FREE
         _COSTS[node] = found
     return found
+
+
+def _joins(node: Reduce) -> bool:
+    """A concatenation or an interleaving: reads whose guards exclude each other."""
+    body = node.body
+    if not isinstance(body, Sum) or body.const or len(node.loops) > node.nout:
+        return False
+    parts = []
+    for x, k in body.terms:
+        r = node.reads[x.k] if isinstance(x, Read) and k == 1 else None
+        if not isinstance(r, At) or not r.guards:
+            return False
+        parts.append(r.guards)
+    return all(
+        any(_exclude(g, h) for g in a for h in b) for a, b in combinations(parts, 2)
+    )
+
+
+def _exclude(g: Guard, h: Guard) -> bool:
+    """The two never hold together."""
+    if g.kind == h.kind == ">=":
+        top = upper(g.ix + h.ix)
+        return top is not None and top < 0
+    a, b = g.ix.atom, h.ix.atom
+    if isinstance(a, Mod) and isinstance(b, Mod) and a.n == b.n:
+        gap = (a.of - b.of).value
+        return gap is not None and gap % a.n != 0
+    return False
 
 
 def graph_cost(roots: Iterable[Node]) -> Cost:

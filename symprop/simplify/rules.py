@@ -28,6 +28,7 @@ from symprop.simplify.inline import (
     is_view,
     slice_like,
 )
+from symprop.simplify.residue import split_residues
 
 Class = Literal["exact", "reorders rounding", "needs an assumption"]
 BODY_LIMIT = 14  # operations in a fused body: past it a formula no longer fits a line
@@ -190,7 +191,9 @@ def _still(base: t.Term, reads: tuple[Reading, ...], inner: set[Loop]) -> bool:
 
 
 def drop_zero_sums(node: Reduce, context: Context) -> Node | None:
-    """sum_r (a + b)  ->  sum_r a, where sum_r b is proved 0"""
+    """sum_r (a + b)  ->  sum_r a, where sum_r b is proved 0; so is a map of such sums"""
+    if is_map(node) and isinstance(node.body, t.Sum) and _reads_a_sum(node):
+        return filled(t.num(0), node.dims, node.dtype) if normal.is_zero(node) else None
     if node.op != "sum" or is_map(node) or node.dtype not in FLOATS or _is_contraction(node):
         return None
     for candidate in (node, *_opened(node)):
@@ -212,6 +215,10 @@ def drop_zero_sums(node: Reduce, context: Context) -> Node | None:
         if normal.is_zero(candidate):
             return filled(t.num(0), node.dims, node.dtype)
     return None
+
+
+def _reads_a_sum(node: Reduce) -> bool:
+    return any(isinstance(o, Reduce) and not is_map(o) and o.op == "sum" for o in node.operands)
 
 
 def _is_contraction(node: Reduce) -> bool:
@@ -474,6 +481,8 @@ RULES: tuple[Rule, ...] = (
          pull_factors),
     Rule("drop zero sums", "sum_r (a + b) -> sum_r a, sum_r b = 0 proved", "reorders rounding",
          drop_zero_sums),
+    Rule("residue split", "sum where e mod m == 0 -> m dense sums", "reorders rounding",
+         split_residues),
     Rule("drop implied guards", "guard on a factor that is 0 there", "exact", guard_to_reads),
     Rule("fuse single use", "z = g(y), y = f(x) -> z = g(f(x))", "exact", fuse_single_use),
     Rule("hoist", "f(a[i], b[i,j]) -> c = g(a[i]), f(c, b)", "reorders rounding", hoist),

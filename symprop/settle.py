@@ -1,0 +1,186 @@
+"""The last rewriting of values before they become assignments: how they lie and who is named.
+
+    name    a named view of an unnamed value gives it the name       grad_W = sum.T -> sum too
+    sizes   a value that is a size alone is read as the size         n = batch; x/n -> x/batch
+    orient  a value that is only read transposed is made transposed  (a.T @ b).T -> b.T @ a
+
+In: roots. Out: roots of equal values.
+
+Guarantees: the same operations on the same numbers, in the same order; deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from codegen.index import Gather, Ix, Loop, guard
+from symprop import graph
+from symprop import term as t
+from symprop.graph import (
+    At,
+    IndexOf,
+    Leaf,
+    Node,
+    Reading,
+    Reduce,
+    carry_over,
+    hint,
+    rebuild,
+    rename,
+    swap_sources,
+    topological,
+)
+from symprop.make import make
+
+__all__ = ["name_sources", "orient", "read_sizes"]
+
+Order = tuple[int, ...]
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def name_sources(roots: Sequence[Node]) -> list[Node]:
+    """The roots; an unnamed value whose named view holds all of it has the view's name."""
+    for node in reversed(topological(roots)):
+        source = _viewed(node)
+        if source is not None and hint(node) and not hint(source) and source not in roots:
+            rename(source, hint(node))
+    return list(roots)
+
+
+def _viewed(node: Node) -> Node | None:
+    """What a node is a transposition of."""
+    if not isinstance(node, Reduce) or len(node.reads) != 1 or node.body is not t.read(0):
+        return None
+    r = node.reads[0]
+    if not isinstance(r, At) or r.guards or node.guards or len(node.loops) != node.nout:
+        return None
+    plain = [ix.atom for ix in r.index]
+    if len(plain) != node.nout or set(plain) != set(node.outer) or isinstance(r.node, Leaf):
+        return None
+    return r.node
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def read_sizes(roots: Sequence[Node]) -> list[Node]:
+    """The roots with values that are sizes alone read as sizes."""
+    new: dict[Node, Node] = {}
+    for node in topological(roots):
+        rebuilt = rebuild(node, new)
+        if isinstance(rebuilt, Reduce) and any(
+            isinstance(r, At) and _size(r.node) is not None for r in rebuilt.reads
+        ):
+            reads: list[Reading] = []
+            for r in rebuilt.reads:
+                size = _size(r.node) if isinstance(r, At) and not r.guards else None
+                reads.append(r if size is None else IndexOf(size))
+            rebuilt = _remade(rebuilt, rebuilt.loops, reads)
+        if rebuilt is not node:
+            carry_over(node, rebuilt)
+            new[node] = rebuilt
+    return [new.get(r, r) for r in roots]
+
+
+def _size(node: Node) -> Ix | None:
+    """The combination of dimensions that a value is, when it is nothing else."""
+    if not isinstance(node, Reduce) or node.loops or node.guards or node.body is not t.read(0):
+        return None
+    r = node.reads[0]
+    if not isinstance(r, IndexOf) or any(isinstance(a, Gather) for a in r.ix.atoms()):
+        return None
+    return r.ix
+
+
+def _remade(node: Reduce, loops: Sequence[Loop], reads: Sequence[Reading]) -> Node:
+    return make(
+        node.op, loops, node.nout, node.guards, node.body, reads, node.dtype, node.accumulator
+    )
+
+
+# --- layout --------------------------------------------------------------------------------------
+
+
+def orient(roots: Sequence[Node]) -> list[Node]:
+    """The roots; what maps read only transposed is computed transposed."""
+    order = topological(roots)
+    wanted = _wanted(order, set(roots))
+    if not wanted:
+        return list(roots)
+    new: dict[Node, Node] = {}
+    turned: dict[Node, Order] = {}  # by the old node: the old axis at each new axis
+    for node in order:
+        if isinstance(node, Reduce) and any(o in new for o in node.operands):
+            rebuilt: Node = _reread(node, new, turned)
+        else:
+            rebuilt = rebuild(node, new)
+        if node in wanted and isinstance(rebuilt, Reduce) and rebuilt.dims == node.dims:
+            loops = [rebuilt.loops[k] for k in wanted[node]] + list(rebuilt.inner)
+            other = _remade(rebuilt, loops, rebuilt.reads)
+            carry_over(rebuilt, other)
+            rebuilt, turned[node] = other, wanted[node]
+        if rebuilt is not node:
+            carry_over(node, rebuilt)
+            new[node] = rebuilt
+    return [new.get(r, r) for r in roots]
+
+
+def _wanted(order: Sequence[Node], roots: set[Node]) -> dict[Node, Order]:
+    """For each value to be turned, its old axes in their new order."""
+    asked: dict[Node, Order | None] = {}
+    for node in order:
+        if not isinstance(node, Reduce):
+            asked.update(dict.fromkeys(node.operands))
+            continue
+        place = {item: k for k, item in enumerate(node.outer)}
+        sources = {o for ix in _ixs(node) for o in graph.gathered(ix)}
+        asked.update(dict.fromkeys(sources))
+        for r in node.reads:
+            if not isinstance(r, At) or len(r.index) < 2 or isinstance(r.node, Leaf):
+                continue
+            atoms = [ix.atom for ix in r.index]
+            if not all(isinstance(a, Loop) for a in atoms) or len(set(atoms)) < len(atoms):
+                asked[r.node] = None
+                continue
+            if not all(a in place for a in atoms):  # reduced: any layout will do
+                continue
+            axes = tuple(sorted(range(len(atoms)), key=lambda k: place[atoms[k]]))  # type: ignore[index]  # noqa: B023
+            asked[r.node] = axes if asked.get(r.node, axes) == axes else None
+    return {
+        n: axes
+        for n, axes in asked.items()
+        if axes is not None and axes != tuple(range(len(axes))) and n not in roots
+        and isinstance(n, Reduce)
+    }  # fmt: skip
+
+
+def _ixs(node: Reduce) -> list[Ix]:
+    found = [g.ix for g in node.guards]
+    for r in node.reads:
+        found += [r.ix] if isinstance(r, IndexOf) else [*r.index, *(g.ix for g in r.guards)]
+    return found
+
+
+def _reread(node: Reduce, new: Mapping[Node, Node], turned: Mapping[Node, Order]) -> Node:
+    """The node over new operands, those that were turned read at turned indices."""
+
+    def moved(ix: Ix) -> Ix:
+        return swap_sources(ix, new)
+
+    reads: list[Reading] = []
+    for r in node.reads:
+        if isinstance(r, IndexOf):
+            reads.append(IndexOf(moved(r.ix)))
+            continue
+        axes = turned.get(r.node, tuple(range(len(r.index))))
+        index = tuple(moved(r.index[k]) for k in axes)
+        found = [guard(moved(g.ix), g.kind) for g in r.guards]
+        kept = tuple(g for g in found if not isinstance(g, bool))
+        assert False not in found
+        reads.append(At(new.get(r.node, r.node), index, kept))
+    guards = [guard(moved(g.ix), g.kind) for g in node.guards]
+    return make(
+        node.op, node.loops, node.nout, guards, node.body, reads, node.dtype, node.accumulator
+    )
