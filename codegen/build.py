@@ -39,7 +39,8 @@ _NODES = (
 
 # What generated text and its helpers use of arrays and of NumPy.
 _ARRAY_ATTRIBUTES = """
-    T any argmax argmin astype clip copy dtype mT max min reshape shape sum swapaxes transpose view
+    T any argmax argmin astype clip copy dtype mT max min repeat reshape shape sum swapaxes
+    transpose view
 """
 _NUMPY_ATTRIBUTES = """
     abs add arange array at broadcast_to concatenate copysign cos cumsum einsum empty errstate exp

@@ -20,13 +20,14 @@ a backend that ignores all of this is right.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations
+from math import gcd
 from typing import TypeAlias
 
-from codegen.index import Floor, Gather, Guard, Ix, Loop, Mod, constant
+from codegen.index import Atom, Floor, Gather, Guard, Ix, Loop, Mod, constant
 from codegen.program import (
     Assign,
     Binary,
@@ -272,9 +273,14 @@ def _whole(s: Scalar) -> Ix | None:
 
 def _contract(step: Assign, out: tuple[Loop, ...], reduced: tuple[Loop, ...]) -> Contract | None:
     """The grouping of the factors that makes the two operands smallest."""
-    if step.guards:
-        return None  # what is masked may be infinite: it must not meet a product
     parts = list(factors(step.body))
+    if step.guards:
+        # What is masked elsewhere may be infinite: only a read that would leave its array, and is
+        # zero there, may carry the guards into the product.
+        moved = _padded(parts, step.guards)
+        if moved is None:
+            return None
+        parts = moved
     scale = tuple(f for f in parts if not scalar_loops(f))
     moving = [f for f in parts if scalar_loops(f)]
     if not 2 <= len(moving) <= 6:
@@ -292,6 +298,40 @@ def _contract(step: Assign, out: tuple[Loop, ...], reduced: tuple[Loop, ...]) ->
                 if best is None or cost < best[0]:
                     best = (cost, found)
     return best[1] if best else None
+
+
+def _padded(parts: list[Scalar], guards: tuple[Guard, ...]) -> list[Scalar] | None:
+    """The factors with every guard carried by a read whose own position it bounds."""
+    carried: dict[int, list[Guard]] = {}
+    for g in guards:
+        if g.kind != ">=":
+            return None
+        owner = next(
+            (n for n, f in enumerate(parts) if isinstance(f, Load) and _bounds(g, f)), None
+        )
+        if owner is None:
+            return None
+        carried.setdefault(owner, []).append(g)
+    return [
+        replace(f, guards=(*f.guards, *carried[n])) if isinstance(f, Load) and n in carried else f
+        for n, f in enumerate(parts)
+    ]
+
+
+def _bounds(g: Guard, read: Load) -> bool:
+    """Whether a guard says that a position of ``read`` in two loops is at least, or at most, so."""
+    bound = _direction(g.ix)
+    return any(
+        windowed(ix) is not None and bound in (_direction(ix), _direction(-ix))
+        for ix in read.indices
+    )
+
+
+def _direction(ix: Ix) -> tuple[tuple[Atom, int], ...]:
+    """The moving terms of an index, divided by what they share."""
+    moving = [(a, k) for a, k in ix.terms if a.loops or isinstance(a, Gather)]
+    shared = gcd(*(k for _, k in moving))
+    return tuple((a, k // shared) for a, k in moving)
 
 
 def _grouped(

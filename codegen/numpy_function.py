@@ -22,17 +22,24 @@ from codegen.numpy_readings import reading_value
 from codegen.numpy_steps import Statement, assign_statements, output_loops
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
 from codegen.printer import (
+    ALL,
+    NONE,
     WIDTH,
     Attr,
     Bin,
+    CallE,
+    Cmp,
     Expr,
     Item,
     Name,
+    Num,
     Seq,
+    SliceE,
     call,
     flat,
     layout,
     mapped,
+    parts,
     substituted,
 )
 from codegen.program import (
@@ -153,7 +160,37 @@ class Body:
                 kept.append(chunk)
                 uses.update(chunk.words())
         kept.reverse()
-        return self.joined(kept, uses)
+        return self.hoisted(self.joined(kept, uses))
+
+    def hoisted(self, chunks: list[_Chunk]) -> list[_Chunk]:
+        """Masks made of positions alone that stand in several places get a name."""
+        counts: Counter[Expr] = Counter()
+        first: dict[Expr, int] = {}
+        for n, chunk in enumerate(chunks):
+            for s in chunk.statements:
+                for part in parts(s.expr):
+                    if isinstance(part, Cmp) and self.fixed(part):
+                        counts[part] += 1
+                        first.setdefault(part, n)
+        made: dict[int, list[Statement]] = {}
+        for mask, count in counts.items():
+            if count < 2 or len(flat(mask)) < 24:
+                continue
+            name = self.scope.names("mask")
+            for chunk in chunks[first[mask] :]:
+                chunk.statements = [
+                    Statement(s.head, substituted(s.expr, mask, Name(name)))
+                    for s in chunk.statements
+                ]
+            made.setdefault(first[mask], []).append(Statement(f"{name} = ", mask))
+        for n, statements in made.items():
+            chunks[n].statements[:0] = statements
+        return chunks
+
+    def fixed(self, e: Expr) -> bool:
+        """Whether an expression is made of positions and sizes alone."""
+        known = {"None", "np.arange", *self.scope.sizes.values()}
+        return all(p.text in known for p in parts(e) if isinstance(p, Name))
 
     def joined(self, chunks: list[_Chunk], uses: Counter[str]) -> list[_Chunk]:
         """Each value that is read once moved to where it is read, where that is allowed."""
@@ -267,6 +304,15 @@ def _products(e: Expr) -> Expr:
         match x:
             case Attr(Bin("@", a, b), "T"):
                 return Bin("@", flipped(b), flipped(a))
+            case Attr(
+                CallE(Name("np.tensordot") as f, (a, b), (("axes", Seq("(", (left, right))),)), "T"
+            ):
+                return CallE(f, (b, a), (("axes", Seq("(", (right, left))),))
+            case Item(Item(base, inner), outer) if all(i in (ALL, NONE) for i in inner):
+                items = _composed(list(inner), list(outer))
+                if items is None:
+                    return x
+                return Item(base, items) if items else base
             case _:
                 return x
 
@@ -274,6 +320,27 @@ def _products(e: Expr) -> Expr:
         return x.base if isinstance(x, Attr) and x.name == "T" else Attr(x, "T")
 
     return mapped(e, change)
+
+
+def _composed(inner: list[Expr], outer: list[Expr]) -> tuple[Expr, ...] | None:
+    """The items of x[inner][outer] as one indexing; ``inner`` only inserts new axes."""
+    out: list[Expr] = []
+    while outer:
+        item = outer.pop(0)
+        if item == NONE:
+            out.append(NONE)
+            continue
+        under = inner.pop(0) if inner else ALL
+        if under == ALL:
+            out.append(item)
+        elif item == ALL:
+            out.append(NONE)
+        elif item != Num("0"):
+            return None
+    out += inner
+    while out and out[-1] == ALL:
+        out.pop()
+    return None if any(not isinstance(i, SliceE | Num) and i != NONE for i in out) else tuple(out)
 
 
 def _says_all(step: Assign) -> bool:

@@ -29,7 +29,7 @@ from codegen.numpy_values import (
     slice_item,
     where,
 )
-from codegen.numpy_views import guarded_by_range, padded_read, reshaped, sliding
+from codegen.numpy_views import guarded_by_range, padded_read, repeated, reshaped, sliding
 from codegen.printer import ALL, Expr, Item, Name, Num, SliceE, call, integer, method, sequence
 from codegen.program import Load
 
@@ -147,8 +147,10 @@ def _view(scope: Scope, read: Load, array: Expr, order: Order, uncertain: bool) 
     sliced = all(dims_only(ix) or linear(ix) is not None for ix in read.indices)
     if sliced and len(set(loops)) == len(loops):
         return None
-    return reshaped(scope, array, read.indices, dims) or sliding(
-        scope, scope.local[read.buffer], array, read.indices, dims, order
+    return (
+        reshaped(scope, array, read.indices, dims)
+        or repeated(scope, array, read.indices, dims)
+        or sliding(scope, scope.local[read.buffer], array, read.indices, dims, order)
     )
 
 

@@ -194,9 +194,7 @@ def plain_index(step: Assign, target: Buffer) -> bool:
     )
 
 
-def assign_statements(
-    scope: Scope, step: Assign, value: Value | None = None
-) -> list[Statement]:
+def assign_statements(scope: Scope, step: Assign, value: Value | None = None) -> list[Statement]:
     """The statements of a step; ``value`` where a reading has written it already."""
     target = scope.buffers[step.target]
     name = scope.local[step.target]
@@ -218,6 +216,7 @@ def assign_statements(
 
 def finished(scope: Scope, step: Assign, target: Buffer, value: Value) -> Value:
     """The value as the whole new target: axes in order, full shape, its dtype."""
+    expr: Expr
     out = output_loops(step)
     value = transposed(value, tuple(v for v in out if v in value.axes))
     owners = scope.owners(value.shares)
@@ -234,12 +233,21 @@ def finished(scope: Scope, step: Assign, target: Buffer, value: Value) -> Value:
         if copy and value.shares:
             return replace(value, expr=method(value.expr, "copy"), shares=frozenset())
         return value
+    if (
+        value.axes and value.dtype and all(v in value.axes or v.extent.value == 1 for v in out)
+    ):  # new axes of length 1
+        value = cast(value, target.dtype)
+        whole = align(value, out)
+        expr = whole.expr
+        if len(whole.axes) < len(out):
+            expr = Item(expr, (NONE,) * (len(out) - len(whole.axes)))
+        return Value(expr, out, target.dtype, value.shares)
     shape = shape_of(scope, target.dims)
     dtype = numpy_dtype(target.dtype)
     copy = copy or output  # a broadcast view cannot be written to
     if not value.axes and (value.dtype is None or copy):
         if value.expr == Num("0"):
-            expr: Expr = call("np.zeros", shape, dtype)
+            expr = call("np.zeros", shape, dtype)
         else:
             expr = call("np.full", shape, value.expr, dtype)
         return Value(expr, out, target.dtype)

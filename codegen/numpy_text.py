@@ -113,7 +113,7 @@ class _Module:
         program = prepared(original)
         local_names = Names(self.taken)
         local = {
-            b.name: self.data.get((original, b.name)) or local_names(b.name)
+            b.name: self.data[original, b.name] if b.role == "constant" else local_names(b.name)
             for b in program.buffers
         }
         sizes = {d.name: local_names(d.name) for d in program.dims}

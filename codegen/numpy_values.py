@@ -79,7 +79,7 @@ class Scope:
         self.updates = frozenset(self.program.updates)
 
     def visible(self, buffer: str) -> bool:
-        """Whether a caller sees the memory of a buffer: an argument, an output, or a view of one."""
+        """Whether a caller sees the memory of a buffer: an argument, an output, part of one."""
         role = self.buffers[buffer].role
         return role != "scratch" or buffer in self.program.outputs or buffer in self.exposed
 
@@ -143,6 +143,9 @@ def align(value: Value, axes: tuple[Loop, ...]) -> Value:
         items = [Name("..."), *[NONE] * (len(kept) - len(inner))]
     while items[-1] is ALL:
         items.pop()
+    kept_axis = _reduced_last(value.expr, len(inner))
+    if kept_axis is not None and len(kept) == len(inner) + 1 and kept[:-1] == inner:
+        return replace(value, expr=kept_axis, axes=kept)
     if isinstance(value.expr, Item) and _merges(value.expr, len(inner)):
         old = list(value.expr.items) + [ALL] * (len(inner) - len(value.expr.items))
         slices = iter(old)
@@ -151,6 +154,15 @@ def align(value: Value, axes: tuple[Loop, ...]) -> Value:
             merged.pop()
         return replace(value, expr=Item(value.expr.base, tuple(merged)), axes=kept)
     return replace(value, expr=Item(value.expr, tuple(items)), axes=kept)
+
+
+def _reduced_last(expr: Expr, axis: int) -> Expr | None:
+    """``x.sum(axis=n)`` with ``keepdims=True``, when a new last axis stands for axis n."""
+    if isinstance(expr, CallE) and isinstance(expr.function, Attr):
+        name, keywords = expr.function.name, expr.keywords
+        if name in ("sum", "max", "min") and keywords == (("axis", integer(axis)),):
+            return CallE(expr.function, expr.args, (*keywords, ("keepdims", Name("True"))))
+    return None
 
 
 def _merges(expr: Item, ndim: int) -> bool:

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from codegen.classify import windowed
-from codegen.index import Guard, Ix, Loop, bounds, constant, guard, nonneg
+from codegen.index import Floor, Guard, Ix, Loop, bounds, constant, guard, nonneg
 from codegen.numpy_values import Order, Scope, Value, dims_only, linear, size, slice_item
 from codegen.printer import ALL, Attr, Expr, Item, Name, Num, call, integer, method, sequence
 from codegen.program import Load
 
-__all__ = ["guarded_by_range", "padded_read", "reshaped", "sliding", "temporary"]
+__all__ = ["guarded_by_range", "padded_read", "repeated", "reshaped", "sliding", "temporary"]
 
 
 def temporary(scope: Scope, name: str, expr: Expr) -> Name:
@@ -104,6 +104,25 @@ def _row_major(indices: list[Ix], dims: list[Ix]) -> tuple[Loop, ...] | None:
             return None
         expected *= v.extent.value
     return None
+
+
+def repeated(scope: Scope, array: Expr, indices: Sequence[Ix], dims: Sequence[Ix]) -> Value | None:
+    """x[.., i // n, ..] as ``x.repeat(n, axis=..)``."""
+    axes: list[Loop] = []
+    for k, (ix, extent) in enumerate(zip(indices, dims, strict=True)):
+        atom = ix.atom
+        if isinstance(atom, Floor):
+            (inner, n) = atom.of.atom, atom.n
+            if not isinstance(inner, Loop) or inner.extent is not extent * n:
+                return None
+            array = method(array, "repeat", integer(n), axis=integer(k) if len(dims) > 1 else None)
+            atom = inner
+        if not isinstance(atom, Loop) or atom in axes:
+            return None
+        if ix.atom is atom and atom.extent is not extent:
+            return None
+        axes.append(atom)
+    return Value(array, tuple(axes))
 
 
 # --- windows and padding -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ It does not simplify, and knows nothing of buffers, loops or NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -138,6 +138,29 @@ def method(base: Expr, name: str, *args: Expr, **keywords: Expr | None) -> CallE
 
 def sequence(items: tuple[Expr, ...]) -> Seq:
     return Seq("(", items)
+
+
+def parts(e: Expr) -> Iterator[Expr]:
+    """An expression and everything inside it, outer first."""
+    yield e
+    match e:
+        case Un(_, x) | Attr(x, _):
+            inner: tuple[Expr | None, ...] = (x,)
+        case Bin(_, a, b) | Cmp(_, a, b):
+            inner = (a, b)
+        case CallE(function, args, keywords):
+            inner = (function, *args, *(v for _, v in keywords))
+        case Item(base, items):
+            inner = (base, *items)
+        case Seq(_, items):
+            inner = items
+        case SliceE(start, stop, step):
+            inner = (start, stop, step)
+        case _:
+            inner = ()
+    for each in inner:
+        if each is not None:
+            yield from parts(each)
 
 
 def mapped(e: Expr, change: Callable[[Expr], Expr]) -> Expr:

@@ -158,15 +158,23 @@ def _dependent(order: Sequence[Node], xs: Sequence[Node]) -> set[Node]:
     return found
 
 
+TERMS = 8  # contributions added in one formula: more do not fit a line
+
+
+def _added(parts: Sequence[Node], like: Node) -> Node:
+    loops = fresh(like.dims)
+    at = tuple(item.ix() for item in loops)
+    body = t.add(*(t.read(k) for k in range(len(parts))))
+    return make("sum", loops, len(loops), (), body, [At(p, at) for p in parts], like.dtype)
+
+
 def _total(node: Node, parts: Sequence[Node]) -> Node:
-    """The sum of contributions, named after its primal."""
-    if len(parts) == 1:
-        total = parts[0]
-    else:
-        loops = fresh(node.dims)
-        at = tuple(item.ix() for item in loops)
-        body = t.add(*(t.read(k) for k in range(len(parts))))
-        total = make("sum", loops, len(loops), (), body, [At(p, at) for p in parts], node.dtype)
+    """The sum of contributions, named after its primal; many are added in a tree."""
+    level = list(parts)
+    while len(level) > 1:
+        groups = [level[k : k + TERMS] for k in range(0, len(level), TERMS)]
+        level = [g[0] if len(g) == 1 else _added(g, node) for g in groups]
+    total = level[0]
     name = graph.hint(node)
     if name and not graph.hint(total) and not isinstance(node, Leaf):
         graph.rename(total, f"d_{name}")

@@ -259,7 +259,7 @@ def add(*args: Term | int | Fraction) -> Term:
         t = as_term(arg)
         if isinstance(t, Num):
             const += t.value
-        elif isinstance(t, Sum) and not (len(t.terms) == 1 and isinstance(t.terms[0][0], Sum)):
+        elif isinstance(t, Sum) and coefficient(t)[1] is t:  # k*(a + b) stays one term
             const += t.const
             for x, k in t.terms:
                 total[x] = total.get(x, ZERO) + k

@@ -72,7 +72,8 @@ class TrainingStep:
                     f"the output {quoted(name)} must be an expression, but is {quoted(output)}"
                 )
         self.loss, self.optimizer, self.outputs = loss, optimizer, dict(outputs)
-        self.parameters = [Expr(leaf) for leaf in leaves([loss.node]) if leaf.kind == "parameter"]
+        found = arguments([loss.node])
+        self.parameters = [Expr(leaf) for leaf in found if leaf.kind == "parameter"]
         if not self.parameters:
             raise DeclarationError(
                 "the loss reads no parameter, so there is nothing to train: "

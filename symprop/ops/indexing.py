@@ -35,6 +35,9 @@ from symprop.make import aligned, fresh, make
 __all__ = ["concat", "embedding", "flip", "getitem", "pad", "stack", "take"]
 
 
+PIECES = 32  # operands joined by one node
+
+
 @dataclass(frozen=True)
 class _Item:
     """One entry of an index: a new axis, a fixed place, a slice, or an integer expression."""
@@ -209,6 +212,9 @@ def concat(xs: Sequence[Any], axis: int = 0) -> Expr:
                 f"concat along axis {a} needs equal other sizes, got {shape_text(exprs[0])} from "
                 f"{describe(exprs[0])} and {shape_text(e)} from {describe(e)} ({graph.place()})"
             )
+    if len(exprs) > PIECES:  # a formula of so many reads is joined in a tree
+        groups = [exprs[k : k + PIECES] for k in range(0, len(exprs), PIECES)]
+        return concat([concat(g, a) for g in groups], a)
     total = constant(0)
     starts = []
     for e in exprs:
