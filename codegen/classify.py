@@ -57,6 +57,7 @@ __all__ = [
     "factors",
     "output_loops",
     "scalar_loops",
+    "sides",
     "windowed",
 ]
 
@@ -436,3 +437,24 @@ def windowed(ix: Ix) -> tuple[tuple[Loop, int], tuple[Loop, int]] | None:
     if isinstance(a, Loop) and isinstance(b, Loop):
         return (a, j), (b, k)
     return None
+
+
+_MIRRORED = {">=": "<=", "<=": ">=", ">": "<", "<": ">", "==": "==", "!=": "!="}
+
+
+def sides(ix: Ix, op: str) -> tuple[Ix, str, Ix]:
+    """``ix op 0`` as a reader writes it, loops first: i >= j, i < n, j == y[b]."""
+    moving = [(a, k) for a, k in ix.terms if a.loops or isinstance(a, Gather)]
+    zero = constant(0)
+    left = sum((a.ix() * k for a, k in moving if k > 0), zero)
+    right = sum((a.ix() * -k for a, k in moving if k < 0), zero)
+    rest = ix - left + right  # left - right + rest op 0, rest without loops
+    if not left.terms:
+        left, right, rest, op = right, left, -rest, _MIRRORED[op]
+    if op in (">=", "<") and rest.const == -1 and (right.terms or rest.terms):
+        rest, op = rest + 1, {">=": ">", "<": "<="}[op]
+    elif op in ("<=", ">") and rest.const == 1 and (right.terms or rest.terms):
+        rest, op = rest - 1, {"<=": "<", ">": ">="}[op]
+    if rest.const > 0 and not rest.terms and right.terms:
+        return left + rest, op, right
+    return left, op, right - rest

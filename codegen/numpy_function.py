@@ -19,7 +19,7 @@ from codegen.functions import UnsupportedFunction
 from codegen.listing import spell_guard, spell_ix, spell_scalar
 from codegen.names import comment_safe
 from codegen.numpy_readings import reading_value
-from codegen.numpy_steps import Statement, assign_statements, output_loops
+from codegen.numpy_steps import Statement, assign_statements
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
 from codegen.printer import (
     ALL,
@@ -44,7 +44,6 @@ from codegen.printer import (
 )
 from codegen.program import (
     Assign,
-    Binary,
     Block,
     Buffer,
     IndexValue,
@@ -116,7 +115,11 @@ class Body:
     def chunk(self, step: Step) -> _Chunk:
         match step:
             case Assign():
-                return _Chunk(step, self.assign(step), formula=step.formula)
+                return _Chunk(
+                    step,
+                    self.assign(step),
+                    formula=step.formula or _notation(step),
+                )
             case Block():
                 lines = self.block(step)
             case Scan():
@@ -132,15 +135,15 @@ class Body:
         axes = ", ".join(
             a or flat(size(self.scope, d)) for a, d in zip(first.axes, first.dims, strict=True)
         )
-        axes = f"[{axes}]" if first.role == "scratch" else ""
+        axes = f"[{axes}]" if first.role == "scratch" and axes else ""
         formula = chunk.formula
-        if not formula and isinstance(step, Assign) and not _says_all(step):
-            formula = _notation(step)
-        if not formula and self.in_place(chunk):
+        if self.in_place(chunk) and isinstance(step, Assign) and _says_all(step):
             return []
+        if not formula:
+            return [f"    # {axes}"] if axes else []
         if len(formula) > WIDTH - 9 - len(axes):
             return [f"    # {line}" for line in _wrapped(formula, axes)]
-        return [f"    # {comment_safe(formula)}   {axes}".rstrip() if formula else f"    # {axes}"]
+        return [f"    # {comment_safe(formula)}   {axes}".rstrip()]
 
     def in_place(self, chunk: _Chunk) -> bool:
         """Whether a step updates an argument."""
@@ -233,9 +236,7 @@ class Body:
             return False
         into.statements[0] = Statement(use.head, expr)
         if into.formula and chunk.formula:
-            into.formula = _merged(chunk.formula, into.formula, chunk.step.target)
-        elif chunk.formula:
-            into.formula = ""
+            into.formula = _merged(chunk.formula, into.formula)
         return True
 
     def assign(self, step: Assign) -> list[Statement]:
@@ -294,7 +295,8 @@ def _notation(step: Assign) -> str:
         text = f"{step.op}_{{{', '.join(inner)}}} {text if plain else f'({text})'}"
     where = " and ".join(spell_guard(g, names) for g in step.guards)
     left = f"{step.target}[{place}]" if place else step.target
-    return f"{left} = {text}{f' where {where}' if where else ''}"
+    mark = "+=" if step.op == "sum" and not inner else "="
+    return f"{left} {mark} {text}{f' where {where}' if where else ''}"
 
 
 def _products(e: Expr) -> Expr:
@@ -358,17 +360,21 @@ def _says_all(step: Assign) -> bool:
     )
 
 
-def _merged(inner: str, outer: str, name: str) -> str:
+def _merged(inner: str, outer: str) -> str:
     """Two formulas as one: the value of the first put where the second names it."""
-    parts = inner.split(" = ", 1)
+    name, _, value = inner.partition(" = ")
     pattern = rf"(?<![\w.]){re.escape(name)}(?![\w.])"
-    if len(parts) != 2 or not re.search(pattern, outer):
+    if not value or not re.search(pattern, outer):
         return outer
-    value = parts[1]
-    alone = re.search(rf"(\(|= ){re.escape(name)}(\)|$| [+])", outer)
-    if not alone and re.search(r"[-+/ ]", value):
-        value = f"({value})"
-    return re.sub(pattern, lambda _: value, outer)
+
+    def put(found: re.Match[str]) -> str:
+        before, after = outer[: found.start()].rstrip(), outer[found.end() :].lstrip()
+        alone = before[-1:] in ("=", "(", "") and after[:1] in ("", ")", ",")
+        added = before[-1:] in ("=", "(", ",", "+") and after[:1] in ("", ")", ",", "+", "-")
+        product = not any(mark in value for mark in (" + ", " - ", " where "))
+        return value if alone or " " not in value or (added and product) else f"({value})"
+
+    return re.sub(pattern, put, outer)
 
 
 def _wrapped(text: str, tail: str) -> list[str]:

@@ -10,6 +10,7 @@ readers read an argument after it was updated, which ``verify`` does not allow a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -79,13 +80,19 @@ def prepared(program: Program) -> Program:
             dropped.add(n)
     if not renamed:
         return program
+    words = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, renamed))})(?![\w.])")
+
+    def new(found: re.Match[str]) -> str:
+        return renamed[found.group()]
+
     out: list[Step] = []
     for n, step in enumerate(steps):
         if n in dropped:
             continue
         if isinstance(step, Assign):
             body = _renamed(step.body, renamed) if _read(step) & renamed.keys() else step.body
-            step = replace(step, target=renamed.get(step.target, step.target), body=body)
+            target = renamed.get(step.target, step.target)
+            step = replace(step, target=target, body=body, formula=words.sub(new, step.formula))
         out.append(step)
     return replace(program, steps=tuple(out))
 

@@ -18,6 +18,7 @@ from codegen.classify import (
     Concat,
     Contract,
     Extremum,
+    Map,
     Prefix,
     Sum,
     classify,
@@ -68,7 +69,7 @@ def reading_value(scope: Scope, step: Assign) -> Value | None:
             return _concat(scope, step, c)
         case ArgExtremum() as a:
             return _arg_extremum(scope, step, a)
-        case Extremum() | Sum():
+        case Map() | Extremum() | Sum():
             return _padded(scope, step)
         case _:
             return None
@@ -168,6 +169,7 @@ def _multiplied(
         left, right = transposed(a, (*batch, *m, *k)), transposed(b, (*batch, *k, *n))
         return Value(Bin("@", left.expr, right.expr), (*batch, *m, *n), dtype)
     letters = _letters(step)
+    out = tuple(v for v in out if v in (*a.axes, *b.axes))  # one of extent 1 may be in neither
     text = ",".join("".join(letters[v] for v in value.axes) for value in (a, b))
     text = f'"{text}->{"".join(letters[v] for v in out)}"'
     return Value(call("np.einsum", Num(text), a.expr, b.expr), out, dtype)
@@ -289,7 +291,7 @@ def _padded(scope: Scope, step: Assign) -> Value | None:
         body, scale = body.left, body
     if isinstance(body, Binary) and body.op == "*" and isinstance(body.left, Number):
         body, scale = body.right, body
-    if scale is not None and step.op != "sum":
+    if scale is not None and step.op not in ("sum", "="):
         return None
     if not isinstance(body, Load) or body.guards or not step.guards:
         return None

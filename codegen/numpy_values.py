@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from codegen.classify import sides
 from codegen.index import Dim, Floor, Gather, Guard, Ix, Loop, Mod, nonneg
 from codegen.names import Names
 from codegen.printer import (
@@ -339,30 +340,10 @@ def comparison(scope: Scope, g: Guard, order: Order) -> Value:
 
 def compared(scope: Scope, ix: Ix, op: str, order: Order, uncertain: bool) -> Value:
     """``ix op 0`` with its loops on both sides: ``i >= j``, ``i < n``, ``j == y``."""
-    moving = [(a, k) for a, k in ix.terms if a.loops or isinstance(a, Gather)]
-    zero = ix * 0
-    left = sum((a.ix() * k for a, k in moving if k > 0), zero)
-    right = sum((a.ix() * -k for a, k in moving if k < 0), zero)
-    rest = ix - left + right  # left - right + rest op 0, rest without loops
-    if not left.terms or (not right.terms and rest.const > 0 and not rest.terms):
-        left, right, rest = right - ix * 0, left, -rest
-        op = _MIRRORED[op]
-        if not left.terms:
-            left, right, rest, op = right, left, -rest, _MIRRORED[op]
-    if op in (">=", "<") and rest.const == -1 and (right.terms or rest.terms):
-        rest, op = rest + 1, {">=": ">", "<": "<="}[op]
-    elif op in ("<=", ">") and rest.const == 1 and (right.terms or rest.terms):
-        rest, op = rest - 1, {"<=": "<", ">": ">="}[op]
-    if rest.const > 0 and not rest.terms and right.terms:
-        left = left + rest
-    else:
-        right = right - rest
+    left, op, right = sides(ix, op)
     a = index_value(scope, left, order, uncertain)
     b = index_value(scope, right, order, uncertain)
     return combine(op, a, b, order, "bool")
-
-
-_MIRRORED = {">=": "<=", "<=": ">=", ">": "<", "<": ">", "==": "==", "!=": "!="}
 
 
 def where(condition: Value, then: Value, other: Value, order: Order, dtype: Dtype) -> Value:

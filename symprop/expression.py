@@ -138,12 +138,12 @@ class Expr:
     def __pow__(self, other: Any) -> Expr:
         from symprop.ops.structural import power
 
-        return power(self, other)
+        return cast(Expr, power(self, other))
 
     def __rpow__(self, other: Any) -> Expr:
         from symprop.ops.structural import power
 
-        return power(other, self)
+        return cast(Expr, power(other, self))
 
     def __matmul__(self, other: Any) -> Expr:
         from symprop.ops.structural import matmul
@@ -193,31 +193,31 @@ class Expr:
         return getitem(self, key)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Expr:
-        return _functions().sum(self, axis, keepdims)
+        return cast(Expr, _functions().sum(self, axis, keepdims))
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Expr:
-        return _functions().mean(self, axis, keepdims)
+        return cast(Expr, _functions().mean(self, axis, keepdims))
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Expr:
-        return _functions().max(self, axis, keepdims)
+        return cast(Expr, _functions().max(self, axis, keepdims))
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Expr:
-        return _functions().min(self, axis, keepdims)
+        return cast(Expr, _functions().min(self, axis, keepdims))
 
     def argmax(self, axis: int | None = None) -> Expr:
-        return _functions().argmax(self, axis)
+        return cast(Expr, _functions().argmax(self, axis))
 
     def prod(self, axis: Any = None, keepdims: bool = False) -> Expr:
-        return _functions().prod(self, axis, keepdims)
+        return cast(Expr, _functions().prod(self, axis, keepdims))
 
     def cumsum(self, axis: int) -> Expr:
-        return _functions().cumsum(self, axis)
+        return cast(Expr, _functions().cumsum(self, axis))
 
     def reshape(self, *shape: Any) -> Expr:
-        return _functions().reshape(self, shape[0] if len(shape) == 1 else shape)
+        return cast(Expr, _functions().reshape(self, shape[0] if len(shape) == 1 else shape))
 
     def transpose(self, *axes: Any) -> Expr:
-        return _functions().transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+        return cast(Expr, _functions().transpose(self, (axes[0] if len(axes) == 1 else axes) or None))
 
     def astype(self, dtype: str) -> Expr:
         return cast_to(self, dtype)
@@ -565,8 +565,9 @@ def finish(node: Node, rule: str, inputs: Sequence[Expr] = ()) -> Expr:
 
 def pointwise(label: str, formula: Callable[..., t.Term], *args: Any, dtype: str = "") -> Expr:
     """An elementwise node of a formula over terms; numbers join it as exact constants."""
-    exprs, slots = [], []
-    kinds = []
+    exprs: list[Expr] = []
+    slots: list[t.Term] = []
+    kinds: list[str] = []
     for arg in args:
         if is_number(arg):
             slots.append(number(arg))

@@ -212,10 +212,10 @@ def _contribution(node: Reduce, k: int, r: At, g: Node, d: t.Term) -> Node:
         guards.append(_attained(node, outer, shift))
     reads = [_shifted(x, shift) for x in node.reads]
     reads += [At(g, outer), At(node, outer)]
-    own = t.read(len(node.reads) + 1)
+    value = t.read(len(node.reads) + 1)
     body = _product(t.read(len(node.reads)), d, scope_of(node))
     if _worth_reading(node):
-        body = t.rewrite(body, lambda x: own if x is node.body else None)
+        body = t.rewrite(body, lambda x: value if x is node.body else None)
     part = make("sum", loops, rank, guards, body, reads, operand.dtype)
     graph.remember(part, Origin(graph.origin(node).place, "chain rule", (operand, node, g)))
     return part
@@ -370,7 +370,7 @@ def _pull_many(
 
 def _block_vjp(
     block: Block, given: Sequence[bool], need: Sequence[bool]
-) -> tuple[list[Node], list[Leaf], list[Node], list[Node]]:
+) -> tuple[list[Node], list[Leaf], list[Leaf], list[Node]]:
     """The block's reverse pass, split at what the forward pass can save.
 
     Returns (saved values of the forward block, leaves for given cotangents, leaves for the saved
@@ -398,10 +398,10 @@ def _block_vjp(
         if n not in depends and not isinstance(n, Leaf) and n.operands:
             saved[n] = None
     kept = list(saved)
-    stand: dict[Node, Node] = {
+    stand: dict[Node, Leaf] = {
         n: local_like(start + len(seeds) + k, n) for k, n in enumerate(kept)
     }
-    return kept, seeds, list(stand.values()), graph.substitute(found, stand)  # type: ignore[arg-type,return-value]
+    return kept, seeds, list(stand.values()), graph.substitute(found, stand)
 
 
 def _true(flags: Sequence[bool]) -> list[int]:
@@ -540,14 +540,14 @@ def _numbered(
     leaves: Sequence[Leaf], outputs: Sequence[Node], name: str, names: Sequence[str]
 ) -> tuple[Block, None]:
     """A block over exactly these leaves, renumbered by position."""
-    temporary = {
+    temporary: dict[Node, Node] = {
         leaf: graph.new_leaf("local", f"%t{m}", leaf.dims, leaf.dtype, low=leaf.low, high=leaf.high)
         for m, leaf in enumerate(leaves)
     }
     outs = graph.substitute(outputs, temporary)
-    final = {temporary[leaf]: local_like(m, leaf) for m, leaf in enumerate(leaves)}
+    final: dict[Node, Node] = {temporary[leaf]: local_like(m, leaf) for m, leaf in enumerate(leaves)}
     outs = graph.substitute(outs, final)
-    return make_block(list(final.values()), outs, name, names), None
+    return make_block(list(final.values()), outs, name, names), None  # type: ignore[arg-type]
 
 
 def _push_many(node: Scan | Region | Opaque, tangents: Mapping[Node, Node]) -> dict[int, Node]:

@@ -143,6 +143,7 @@ class Reduce(Node):
     body: Term
     reads: tuple[Reading, ...]
     accumulator: str
+    _operands: tuple[Node, ...]
 
     @property
     def outer(self) -> tuple[Loop, ...]:

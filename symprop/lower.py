@@ -46,10 +46,11 @@ from symprop.graph import (
     origin,
     outputs_of,
 )
-from symprop.naming import Axes, Roles, dim_name, loop_names
+from symprop.naming import LONGEST, Axes, Roles, dim_name, loop_names
 from symprop.scalars import FLOATS, Kind, Place, Reads, scalar
 from symprop.scatter import scattered
 from symprop.schedule import Schedule, schedule
+from symprop.term import Prod, coefficient
 
 __all__ = ["arguments", "lower"]
 
@@ -167,6 +168,14 @@ def arguments(roots: Sequence[Node]) -> list[Leaf]:
     return sorted(found, key=lambda leaf: _ROLES[leaf.kind])
 
 
+def _users(values: Sequence[Node]) -> dict[Node, list[Node]]:
+    found: dict[Node, list[Node]] = {}
+    for node in values:
+        for operand in node.operands:
+            found.setdefault(operand, []).append(node)
+    return found
+
+
 class _Lowering:
     """One program under construction."""
 
@@ -197,6 +206,8 @@ class _Lowering:
         self.given |= {n: f"new_{leaf.name}" for leaf, n in updates if not hint(n)}
         self.given |= self.titles
         self.roles = Roles(self.given)
+        self.updating = {new for _, new in updates}  # their code says all
+        self.users = _users(plan.values)
         self.names: Names
 
     def made(self) -> Program:
@@ -284,8 +295,21 @@ class _Lowering:
 
     def scratch(self, node: Node) -> p.Buffer:
         """The buffer of a computed value."""
-        word = self.roles(node)
+        word = self.roles(node) or self.part(node)
         return self.new_buffer(node, self.names(word, "value"), "scratch", hint(node))
+
+    def part(self, node: Node) -> str:
+        """The name of an unnamed value that one named value reads: what it is of that."""
+        users = self.users.get(node, ())
+        if len(users) != 1 or not isinstance(node, Reduce):
+            return ""
+        whole = self.roles(users[0])
+        if not whole or len(whole) > LONGEST - 8 or whole.startswith("new_"):
+            return ""
+        if len(node.loops) > node.nout:
+            product = node.op == "sum" and isinstance(coefficient(node.body)[1], Prod)
+            return f"{whole}_{'product' if product else node.op}"
+        return f"{whole}_{'scale' if len(node.dims) < len(users[0].dims) else 'part'}"
 
     # --- steps -----------------------------------------------------------------------------------
 
@@ -318,8 +342,9 @@ class _Lowering:
             "",
             origin(node).place,
         )
-        text = formula(node, target.name, step, self.by_name)
-        self.steps.append(replace(step, formula=comment_safe(text) if text else ""))
+        if node not in self.updating:
+            step = replace(step, formula=comment_safe(formula(target.name, step, self.by_name)))
+        self.steps.append(step)
 
     def loop_words(self, node: Reduce) -> list[str]:
         """Unique names for the loops of a node."""

@@ -14,9 +14,9 @@ from functools import cache
 
 from codegen.index import Dim, Ix
 from symprop import term as t
-from symprop.graph import At, Leaf, Node, Output, Reduce, Region, Scan, hint, origin
+from symprop.graph import At, IndexOf, Leaf, Node, Output, Reduce, Region, Scan, hint, origin
 
-__all__ = ["Axes", "Roles", "loop_names"]
+__all__ = ["LONGEST", "Axes", "Roles", "dim_name", "loop_names"]
 
 LONGEST = 26  # of a made-up name: a longer one says less than a short word
 LETTERS = "ijklmnpqrsuvw"
@@ -32,6 +32,12 @@ _RULES = {
     "min": "min",
     "sum": "sum",
     "cumsum": "cumsum",
+    "conv2d": "conv",
+    "pool": "pool",
+    "concat": "concat",
+    "pad": "padded",
+    "transpose": "transposed",
+    "reshape": "reshaped",
 }
 _WORDS = {"sum": "sum", "max": "max", "min": "min"}
 
@@ -67,31 +73,48 @@ class Roles:
             return []
         source = origin(node)
         if source.inputs:
-            if source.rule.startswith("cotangent of") or _rewritten(source.rule):
+            if _adjoint(source.rule) or _rewritten(source.rule):
                 return [source.inputs[0]]
-            if source.rule in _RULES:
-                return [source.inputs[0]]
-        if isinstance(node, Output):
-            return []
+            if source.rule == "@":
+                return list(source.inputs)
         inner = _inner(node)
-        return [inner[1]] if inner else []
+        if inner is not None:
+            return [inner[1]]
+        return [source.inputs[0]] if source.inputs and source.rule in _RULES else []
 
     def _role(self, node: Node, names: list[str]) -> str:
         source = origin(node)
         first = names[0] if names else ""
-        if source.inputs and first:
-            if source.rule.startswith("cotangent of"):
+        if first and source.inputs:
+            if _adjoint(source.rule):
                 return f"d_{first}"
             if _rewritten(source.rule):
                 return first
-            if source.rule in _RULES:
-                inner = _inner(node)
-                word = _RULES[source.rule]
-                return f"{inner[0] if inner else word}_{first}"
+            if source.rule == "@" and all(names):
+                return "_times_".join(names)
+        inner = _inner(node)
+        if first and inner is not None:
+            return f"{inner[0]}_{first}"
+        if first and source.rule in _RULES:
+            return f"{_RULES[source.rule]}_{first}"
         if isinstance(node, Output) and isinstance(node.of, Scan | Region):
             return f"{node.of.block.name or 'value'}_{node.n + 1}"
-        inner = _inner(node)
-        return f"{inner[0]}_{first}" if inner and first else ""
+        return _per(node)
+
+
+def _per(node: Node) -> str:
+    """per_batch for 1/batch."""
+    if not isinstance(node, Reduce) or node.loops or len(node.reads) != 1:
+        return ""
+    r = node.reads[0]
+    if isinstance(r, IndexOf) and node.body is t.power(t.read(0), -1):
+        return f"per_{dim_name(r.ix)}" if dim_name(r.ix) else ""
+    return ""
+
+
+def _adjoint(rule: str) -> bool:
+    """Whether a value is the cotangent of the first input of its rule, or a part of it."""
+    return rule == "chain rule" or rule.startswith("cotangent of")
 
 
 def _rewritten(rule: str) -> bool:

@@ -6,7 +6,7 @@ first computed aside and copied at the end.
 
 Guarantees: operands first; nothing reads an argument after it was overwritten; what neither
 states nor updates enter (the forward and backward pass) comes before what they do (the
-optimizer), each in order of the roots. Deterministic; depth costs no recursion.
+optimizer, its plain numbers first), each in order of the roots. Deterministic; depth costs no recursion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.index import Gather
-from symprop.graph import At, IndexOf, Leaf, Node, Reduce, origin
+from symprop.graph import At, IndexOf, Leaf, Node, Opaque, Output, Reduce, Region, Scan, origin
 
 __all__ = ["Schedule", "children", "ordered", "schedule"]
 
@@ -62,9 +62,23 @@ def schedule(roots: Sequence[Node], updates: Sequence[tuple[Leaf, Node]]) -> Sch
         elif node in in_place or any(o in late for o in node.operands):
             late.add(node)
     values = [n for n in order if not isinstance(n, Leaf)]
-    values = [n for n in values if n not in late] + [n for n in values if n in late]
+    numbers = {n for n in late if isinstance(n, Leaf)}  # late values without axes: first of those
+    numbers.update(n for n in values if n not in late)
+    first = []
+    for node in values:
+        if node in late and not node.dims and node not in in_place and not _many(node):
+            if numbers.issuperset(node.operands):
+                numbers.add(node)
+                first.append(node)
+    known = set(first)
+    rest = [n for n in values if n in late and n not in known]
+    values = [n for n in values if n not in late] + first + rest
     copies = tuple((leaf, new) for leaf, new in updates if new not in in_place)
     return Schedule(tuple(values), in_place, copies)
+
+
+def _many(node: Node) -> bool:
+    return isinstance(node, Scan | Region | Opaque | Output)
 
 
 def _foldable(leaf: Leaf, new: Node) -> bool:

@@ -255,7 +255,7 @@ def pad(x: Any, width: Any, value: float = 0.0) -> Expr:
     if value != 0:
         one = make("sum", loops, len(loops), guards, t.num(1), (), x.dtype)
         at = tuple(item.ix() for item in loops)
-        body = t.select(t.call(t.EQ, t.read(1), t.num(0)), number(value), t.read(0))  # type: ignore[arg-type]
+        body = t.select(t.call(t.EQ, t.read(1), t.num(0)), number(value), t.read(0))
         node = make("sum", loops, len(loops), (), body, [At(node, at), At(one, at)], x.dtype)
     return finish(node, "pad", [x])
 

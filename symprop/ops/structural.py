@@ -32,7 +32,7 @@ from symprop.expression import (
     promote,
     shape_text,
 )
-from symprop.graph import FLOATS, At, IndexOf, Op
+from symprop.graph import FLOATS, At, IndexOf, Op, Reading
 from symprop.make import aligned, fresh, make
 
 __all__ = [
@@ -131,7 +131,7 @@ def _first(x: Any, axis: Any, op: Op) -> Expr:
     # A NaN compares false, so that its position counts as attaining the (NaN) extremum.
     worse = t.call(t.LT, value, extreme) if op == "max" else t.call(t.LT, extreme, value)
     body = t.select(worse, t.read(3), t.read(2))
-    reads = [At(x.node, tuple(index)), At(best.node, outer), IndexOf(over[0]),
+    reads: list[Reading] = [At(x.node, tuple(index)), At(best.node, outer), IndexOf(over[0]),
              IndexOf(x.node.dims[a] - 1)]  # fmt: skip
     return finish(make("min", loops, len(loops) - 1, (), body, reads, "int64"), f"arg{op}", [x])
 
@@ -381,7 +381,8 @@ def _groups(x: Expr, new: Sequence[Ix]) -> list[tuple[list[int], list[int]]] | N
     i = j = 0
     groups = []
     while i < len(old) or j < len(new):
-        a_run, b_run = [], []
+        a_run: list[int] = []
+        b_run: list[int] = []
         a = b = as_ix(1)
         while not a_run or not b_run or a is not b:
             take_old = not a_run and i < len(old)

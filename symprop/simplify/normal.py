@@ -106,7 +106,8 @@ def _collect(total: Poly, part: Poly, k: Fraction) -> None:
 def _summed(node: Reduce, monomial: Monomial) -> Poly:
     """sum over the reduced loops of one monomial: fixed factors times a core sum."""
     inner = set(node.inner)
-    fixed, moving = [], []
+    fixed: list[tuple[Atom, int]] = []
+    moving: list[tuple[Atom, int]] = []
     for atom, n in monomial:
         (moving if loops_of(atom) & inner else fixed).append((atom, n))
     body = t.mul(*(t.power(t.read(k), n) for k, (_, n) in enumerate(moving)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 from codegen.index import Ix, Loop
@@ -143,7 +144,8 @@ def pull_factors(node: Reduce, context: Context) -> Node | None:
     factors = rest.factors if isinstance(rest, t.Prod) else ((rest, 1),)
     shared, factors = _common(factors)
     inner = set(node.inner)
-    fixed, moving = list[tuple[t.Term, int]](), []
+    fixed: list[tuple[t.Term, int]] = []
+    moving: list[tuple[t.Term, int]] = []
     for base, n in (*shared, *factors):
         (fixed if _still(base, node.reads, inner) else moving).append((base, n))
     if k == 1 and not fixed:
@@ -283,7 +285,6 @@ def share_sums(node: Reduce, context: Context) -> Node | None:
 
 def _open_product(node: Reduce) -> Reduce | None:
     """A product-shaped map read through, so that its fixed factors can be pulled out."""
-    inner = set(node.inner)
     for k, r in enumerate(node.reads):
         if not isinstance(r, At) or not isinstance(r.node, Reduce) or not is_map(r.node):
             continue
@@ -298,7 +299,6 @@ def _open_product(node: Reduce) -> Reduce | None:
             _still(b, made.reads, set(made.inner)) for b, _ in rest.factors
         ):
             return made
-    _ = inner
     return None
 
 
@@ -337,7 +337,7 @@ def _groups(x: t.Term, node: Reduce, points: int) -> list[t.Term]:
             parts += [t.power(b, n) for b, n in fs if n < -1 or n > 1]
     elif isinstance(x, t.Sum):
         parts = [p for y, k in x.terms for p in _scaled(y, k, node, points)]
-        by_term: dict[frozenset[Loop], list[tuple[t.Term, t.Fraction]]] = {}
+        by_term: dict[frozenset[Loop], list[tuple[t.Term, Fraction]]] = {}
         for y, k in x.terms:
             by_term.setdefault(_loops(y, node), []).append((y, k))
         parts += [
@@ -353,7 +353,7 @@ def _groups(x: t.Term, node: Reduce, points: int) -> list[t.Term]:
     ]  # fmt: skip
 
 
-def _scaled(y: t.Term, k: t.Fraction, node: Reduce, points: int) -> list[t.Term]:
+def _scaled(y: t.Term, k: Fraction, node: Reduce, points: int) -> list[t.Term]:
     """A numeric factor with the factors that move with fewer loops."""
     if abs(k) == 1 or not isinstance(y, t.Prod):
         return []
@@ -443,7 +443,7 @@ def guard_to_reads(node: Reduce, context: Context) -> Node | None:
                     needless.add(_at(g.ix, r, g.kind))
     kept = [g for g in node.guards if g not in needless]
     others = all(n > 0 for _, n in rest.factors)
-    if len(kept) == len(node.guards) or not others or not _safe(node, kept):
+    if len(kept) == len(node.guards) or not others or not _safe(node):
         return None
     return make(node.op, node.loops, node.nout, kept, node.body, node.reads, node.dtype,
                 node.accumulator)  # fmt: skip
@@ -457,7 +457,7 @@ def _at(ix: Ix, r: At, kind: str) -> object:
     return guard(substitute(ix, mapping), kind)  # type: ignore[arg-type]
 
 
-def _safe(node: Reduce, kept: list[object]) -> bool:
+def _safe(node: Reduce) -> bool:
     """Every read stays in range without the dropped guards, and every factor is finite."""
     from codegen.index import nonneg
     from symprop.ranges import node_finite
