@@ -156,12 +156,22 @@ class Gather(Atom):
 class Ix:
     """An interned linear combination; compare by identity, build with + - * and the functions."""
 
-    __slots__ = ("__weakref__", "_bounds", "const", "digest", "loops", "terms")
+    __slots__ = ("__weakref__", "_bounds", "_digest", "const", "loops", "terms")
     const: int
     terms: tuple[tuple[Atom, int], ...]
-    digest: bytes
     loops: tuple[Loop, ...]
     _bounds: tuple[Ix | None, Ix | None] | None
+    _digest: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """Structural digest; most combinations are passing and are never asked for it."""
+        if not self._digest:
+            text = [str(self.const).encode()]
+            for atom, k in self.terms:
+                text += (atom.digest, str(k).encode())
+            self._digest = _hash(*text)
+        return self._digest
 
     def __repr__(self) -> str:
         return render(self, repr)
@@ -179,7 +189,12 @@ class Ix:
         return self * -1
 
     def __sub__(self, other: Ix | int) -> Ix:
-        return self + (-other)
+        if isinstance(other, int):
+            return _intern(self.const - other, self.terms)
+        if not other.terms:
+            return _intern(self.const - other.const, self.terms)
+        negated = tuple((a, -k) for a, k in other.terms)
+        return _linear(self.const - other.const, (*self.terms, *negated))
 
     def __rsub__(self, other: int) -> Ix:
         return (self * -1) + other
@@ -246,11 +261,7 @@ def _intern(const: int, terms: tuple[tuple[Atom, int], ...]) -> Ix:
     ix.const = const
     ix.terms = terms
     ix._bounds = None
-    text = [str(const).encode()]
-    for atom, k in terms:
-        text.append(atom.digest)
-        text.append(str(k).encode())
-    ix.digest = _hash(*text)
+    ix._digest = b""
     ix.loops = terms[0][0].loops if len(terms) == 1 else _union(a.loops for a, _ in terms)
     _IXS[key] = ix
     return ix

@@ -19,7 +19,7 @@ from codegen.functions import UnsupportedFunction
 from codegen.listing import spell_guard, spell_ix, spell_scalar
 from codegen.names import comment_safe
 from codegen.numpy_readings import reading_value
-from codegen.numpy_steps import Statement, assign_statements
+from codegen.numpy_steps import Statement, assign_statements, output_loops
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
 from codegen.printer import (
     ALL,
@@ -44,6 +44,7 @@ from codegen.printer import (
 )
 from codegen.program import (
     Assign,
+    Binary,
     Block,
     Buffer,
     IndexValue,
@@ -231,13 +232,35 @@ class Body:
         assert isinstance(chunk.step, Assign)
         if self.buffer(chunk.step).label or made.head != f"{name} = ":
             return False
-        expr = _products(substituted(use.expr, Name(name), made.expr))
+        bare = self.uncast(use.expr, name, made.expr)
+        expr = _products(substituted(bare, Name(name), made.expr))
         if expr == use.expr or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
             return False
         into.statements[0] = Statement(use.head, expr)
         if into.formula and chunk.formula:
             into.formula = _merged(chunk.formula, into.formula)
         return True
+
+    def uncast(self, e: Expr, name: str, value: Expr) -> Expr:
+        """``e`` with a number's own value for its name, where an array beside it gives the dtype."""
+        match value:
+            case CallE(Name("np.float32" | "np.float64"), (number,)):
+                pass
+            case _:
+                return e
+        arrays = set(self.scope.local.values())
+
+        def change(x: Expr) -> Expr:
+            match x:
+                case Bin("+" | "-" | "*" | "/" as op, a, b) if Name(name) in (a, b):
+                    other = b if a == Name(name) else a
+                    if any(isinstance(p, Name) and p.text in arrays for p in parts(other)):
+                        a, b = (number if p == Name(name) else p for p in (a, b))
+                    return Bin(op, a, b)
+                case _:
+                    return x
+
+        return mapped(e, change)
 
     def assign(self, step: Assign) -> list[Statement]:
         value = reading_value(self.scope, step)

@@ -1,8 +1,9 @@
-"""A Program made ready for text: arguments updated where their new values are computed.
+"""A Program made ready for text: no axes of length 1, arguments updated where values are computed.
 
 In: a Program, whose updates of states and parameters come last, copied from new values.
 Out: the same with each new value written into its argument at once, where nothing reads the old
-value later: ``m = 0.9*m + 0.1*g`` instead of a value ``new_m`` and a copy of it.
+value later: ``m = 0.9*m + 0.1*g`` instead of a value ``new_m`` and a copy of it. Values between
+steps lose their axes of length 1.
 
 Guarantees: the outputs and the updated arguments are the same. The result is for text only: its
 readers read an argument after it was updated, which ``verify`` does not allow a Program.
@@ -14,7 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from codegen.index import Gather, Ix, Loop
+from codegen.index import Gather, Guard, Ix, Loop, constant, guard, substitute
 from codegen.program import (
     And,
     Assign,
@@ -49,6 +50,81 @@ __all__ = ["prepared", "rewritten"]
 
 
 def prepared(program: Program) -> Program:
+    """The program as its text is best written."""
+    return _updated_early(_squeezed(program))
+
+
+# --- axes of length 1 ----------------------------------------------------------------------------
+
+
+def _squeezed(program: Program) -> Program:
+    """Values between steps without their axes of length 1, which only broadcasting asked for."""
+    whole = {*program.outputs}
+    for step in program.steps:
+        whole |= _in_positions(step) if isinstance(step, Assign) else {*_read(step), *targets(step)}
+    kept = {
+        b.name: [n for n, d in enumerate(b.dims) if d.value != 1]
+        for b in program.buffers
+        if b.role == "scratch" and b.name not in whole and any(d.value == 1 for d in b.dims)
+    }
+    if not kept:
+        return program
+    buffers = tuple(
+        replace(
+            b,
+            dims=tuple(b.dims[n] for n in kept[b.name]),
+            axes=tuple(b.axes[n] for n in kept[b.name]),
+        )
+        if b.name in kept
+        else b
+        for b in program.buffers
+    )
+    steps = tuple(_narrowed(s, kept) if isinstance(s, Assign) else s for s in program.steps)
+    return replace(program, buffers=buffers, steps=steps)
+
+
+def _narrowed(step: Assign, kept: dict[str, list[int]]) -> Assign:
+    """A step that reads and writes the buffers in ``kept`` at those axes alone."""
+    index = tuple(step.index[n] for n in kept.get(step.target, range(len(step.index))))
+    used = {v for ix in index for v in ix.loops}
+    gone = {v: constant(0) for v in step.loops if v.extent.value == 1 and v not in used}
+
+    def moved(guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+        new = [guard(substitute(g.ix, gone), g.kind) for g in guards]
+        return tuple(
+            old if n is False else n for old, n in zip(guards, new, strict=True) if n is not True
+        )
+
+    def change(s: Scalar) -> Scalar:
+        if isinstance(s, Load):
+            at = tuple(s.indices[n] for n in kept.get(s.buffer, range(len(s.indices))))
+            return Load(s.buffer, tuple(substitute(ix, gone) for ix in at), moved(s.guards))
+        return IndexValue(substitute(s.ix, gone)) if isinstance(s, IndexValue) else s
+
+    guards = moved(step.guards)
+    body = rewritten(step.body, change)
+    if any(v in g.ix.loops for g in _guards(guards, body) for v in gone):
+        gone.clear()  # a guard that never holds: leave it as it was written
+        guards, body = moved(step.guards), rewritten(step.body, change)
+    left = [n for n, v in enumerate(step.loops) if v not in gone]
+    return replace(
+        step,
+        index=tuple(substitute(ix, gone) for ix in index),
+        loops=tuple(step.loops[n] for n in left),
+        names=tuple(step.names[n] for n in left),
+        guards=guards,
+        body=body,
+    )
+
+
+def _guards(guards: tuple[Guard, ...], body: Scalar) -> list[Guard]:
+    return [*guards, *(g for s in walk(body) if isinstance(s, Load) for g in s.guards)]
+
+
+# --- updates -------------------------------------------------------------------------------------
+
+
+def _updated_early(program: Program) -> Program:
     """The program with updates of arguments moved to where their values are made."""
     steps = program.steps
     buffers = {b.name: b for b in program.buffers}

@@ -148,7 +148,7 @@ def _view(scope: Scope, read: Load, array: Expr, order: Order, uncertain: bool) 
     if sliced and len(set(loops)) == len(loops):
         return None
     return (
-        reshaped(scope, array, read.indices, dims)
+        reshaped(scope, array, read.indices, dims, order)
         or repeated(scope, array, read.indices, dims)
         or sliding(scope, scope.local[read.buffer], array, read.indices, dims, order)
     )

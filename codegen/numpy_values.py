@@ -291,6 +291,9 @@ def index_value(scope: Scope, ix: Ix, order: Order, uncertain: bool) -> Value:
     """
     if dims_only(ix):
         return Value(size(scope, ix))
+    counted = _counted(scope, ix, order)
+    if counted is not None:
+        return counted
     whole: Value | None = None
     for atom, k in sorted(ix.terms, key=lambda t: (t[1] < 0, not t[0].loops)):
         if isinstance(atom, Dim) or dims_only(atom.ix()):
@@ -321,6 +324,24 @@ def index_value(scope: Scope, ix: Ix, order: Order, uncertain: bool) -> Value:
     if ix.const:
         whole = replace(whole, expr=plus(whole.expr, ix.const))
     return replace(whole, dtype=whole.dtype or "int64", shares=frozenset())
+
+
+def _counted(scope: Scope, ix: Ix, order: Order) -> Value | None:
+    """3*i + j with j < 3: all positions in a row, ``np.arange(12).reshape(4, 3)``."""
+    terms = sorted(((k, a) for a, k in ix.terms if isinstance(a, Loop)), key=lambda t: -t[0])
+    axes = tuple(a for _, a in terms)
+    if len(terms) < 2 or len(terms) != len(ix.terms) or axes != ordered(axes, order):
+        return None
+    stride = 1
+    for k, v in reversed(terms):
+        if k != stride or v.extent.value is None:
+            return None
+        stride *= v.extent.value
+    numbers = call("np.arange", integer(ix.const), integer(ix.const + stride))
+    if not ix.const:
+        numbers = call("np.arange", integer(stride))
+    sizes = (size(scope, v.extent) for v in axes)
+    return Value(method(numbers, "reshape", *sizes), axes, "int64")
 
 
 def mask(scope: Scope, guards: Sequence[Guard], order: Order) -> Value:

@@ -39,7 +39,9 @@ def temporary(scope: Scope, name: str, expr: Expr) -> Name:
 # --- reshapes ------------------------------------------------------------------------------------
 
 
-def reshaped(scope: Scope, array: Expr, indices: Sequence[Ix], dims: Sequence[Ix]) -> Value | None:
+def reshaped(
+    scope: Scope, array: Expr, indices: Sequence[Ix], dims: Sequence[Ix], order: Order
+) -> Value | None:
     """The whole array with its axes split and joined, when the positions are row-major."""
     lead: list[Loop] = []
     for n, (ix, extent) in enumerate(zip(indices, dims, strict=True)):
@@ -52,18 +54,17 @@ def reshaped(scope: Scope, array: Expr, indices: Sequence[Ix], dims: Sequence[Ix
     rest = tuple(range(start, len(indices)))
     if len(rest) > 4:
         return None
+    found: list[tuple[bool, tuple[int, ...], tuple[Loop, ...]]] = []
     for perm in permutations(rest):
-        found = _row_major([indices[n] for n in perm], [dims[n] for n in perm])
-        if found is None:
-            continue
-        moved = (*range(start), *perm)
-        expr = _moved(array, moved)
-        axes = (*lead, *found)
-        if len(axes) == len(indices) and not start and perm == rest:
-            pass
-        shape = [size(scope, v.extent) for v in axes]
-        return Value(method(expr, "reshape", *shape), axes)
-    return None
+        axes = _row_major([indices[n] for n in perm], [dims[n] for n in perm])
+        if axes is not None:
+            ranks = [order[v] for v in (*lead, *axes)]
+            found.append((ranks != sorted(ranks), (*range(start), *perm), (*lead, *axes)))
+    if not found:
+        return None
+    _, moved, whole = min(found, key=lambda f: f[:2])  # first, the order that the step wants
+    shape = [size(scope, v.extent) for v in whole]
+    return Value(method(_moved(array, moved), "reshape", *shape), whole)
 
 
 def _moved(array: Expr, perm: tuple[int, ...]) -> Expr:

@@ -1,5 +1,6 @@
 """The pipeline: from expressions to a function that runs, one pass after another.
 
+    describe  the header: the formulas of the named values                  symprop.header
     collect   marks of ``prop.update`` become updates of states
     simplify  rules under a cost gate                                       symprop.simplify
     settle    sizes read as sizes, values laid out as they are read         symprop.settle
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from codegen.names import identifier
 from codegen.program import Dtype, Program
 from symprop import graph
 from symprop.data import prepare, storage_dtype
@@ -38,7 +40,8 @@ from symprop.errors import (
     quoted,
 )
 from symprop.expression import Expr
-from symprop.graph import Leaf, Node, Opaque, Output, Region, Scan, topological
+from symprop.graph import Leaf, Node, Opaque, Output, Region, Scan, hint, topological
+from symprop.header import counts, formulas
 from symprop.lower import arguments, lower
 from symprop.settle import name_sources, orient, read_sizes
 
@@ -133,6 +136,14 @@ class Stage:
     after: int
 
 
+def _describe(work: Work) -> Work:
+    shown = [title or hint(n) for title, n in work.outputs]
+    title = f"{work.name}: {', '.join(identifier(s) for s in shown if s)}".rstrip(": ")
+    short = title if len(title) <= 90 else f"{title[:86]} ..."
+    lines = [f"{short}.", "", *formulas(work.outputs)]
+    return replace(work, doc="\n".join(lines).rstrip())
+
+
 def _collect(work: Work) -> Work:
     roots, marks = collect_updates(work.roots)
     work = work.with_roots(roots)
@@ -152,9 +163,9 @@ def _settle(work: Work) -> Work:
 
 
 def _lower(work: Work) -> Work:
-    return replace(
-        work, program=lower(work.outputs, work.updates, work.dtype, work.name, work.doc)
-    )
+    program = lower(work.outputs, work.updates, work.dtype, work.name)
+    doc = "\n".join([work.doc, "", *counts(program)])
+    return replace(work, program=replace(program, doc=doc))
 
 
 def _verify(work: Work) -> Work:
@@ -171,6 +182,7 @@ def _emit(work: Work) -> Work:
 
 
 PASSES: tuple[Pass, ...] = (
+    Pass("describe", _describe, "no value changes; the header says what the user wrote"),
     Pass("collect", _collect, "no value changes; updates stand beside the outputs"),
     Pass("simplify", _simplify, "equal values over the reals, at no greater cost"),
     Pass("settle", _settle, "the same operations; sizes read as sizes, values laid out as read"),

@@ -217,9 +217,9 @@ def coefficient(t: Term) -> tuple[Fraction, Term]:
 
 def scale(k: Fraction | int, t: Term) -> Term:
     """k * t without distributing over a sum of several terms (a sign is distributed: exact)."""
-    k = Fraction(k)
-    if k == 1:
+    if k is ONE or k == 1:
         return t
+    k = Fraction(k)
     own, rest = coefficient(t)
     if isinstance(t, Num):
         return num(k * t.value)
@@ -284,9 +284,10 @@ def mul(*args: Term | int | Fraction) -> Term:
     powers: dict[tuple[Term, bool], int] = {}
     for arg in args:
         c, t = coefficient(as_term(arg))
-        k *= c
-        if k == 0:
-            return num(0)
+        if c is not ONE:
+            k = c if k is ONE else k * c
+            if not k:
+                return num(0)
         if isinstance(t, Num):
             continue
         factors = t.factors if isinstance(t, Prod) else ((t, 1),)
@@ -321,11 +322,12 @@ def power(t: Term, n: int) -> Term:
     if n == 0:
         return num(1)
     k, rest = coefficient(t)
-    if k == 0 and n < 0:
-        raise ZeroDivisionError("division by the constant 0")
-    k = k**n
-    if k == 0:
-        return num(0)
+    if k is not ONE:
+        if k == 0 and n < 0:
+            raise ZeroDivisionError("division by the constant 0")
+        k = k**n
+        if k == 0:
+            return num(0)
     if isinstance(rest, Num):
         return num(k)
     if isinstance(rest, Prod):

@@ -11,11 +11,10 @@ its rule (``symprop.graph.origin``); names are carried over. Stops after a fixed
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from symprop import graph
-from symprop.graph import Block, Node, Output, Reduce, Region, Scan, topological
+from symprop.graph import Block, Node, Reduce, topological
 from symprop.simplify.cost import Cost, graph_cost
 from symprop.simplify.rules import RULES, SHARED, Context, Rule
 
@@ -92,7 +91,7 @@ def rewrite(
     """The roots with the rule applied wherever it fires; ``changed`` collects the places."""
     order = topological(roots)
     users = graph.users(order)
-    context = Context({}, frozenset())
+    context = Context({}, set())
     new: dict[Node, Node] = {}
     keep = set(roots)
     for node in order:
@@ -112,7 +111,7 @@ def rewrite(
         new[node] = rebuilt
         context.uses[rebuilt] = context.uses.get(rebuilt, 0) + len(users[node])
         if node in keep:
-            context.keep = context.keep | {rebuilt}
+            context.keep.add(rebuilt)
     return [new[r] for r in roots]
 
 
@@ -120,13 +119,13 @@ def _share(roots: list[Node], cost: Cost) -> tuple[list[Node], Cost]:
     """Sums with one core, all rewritten at once: alone, none of them gains."""
     order = topological(roots)
     users = graph.users(order)
-    context = Context({n: len(us) for n, us in users.items()}, frozenset(roots))
+    context = Context({n: len(us) for n, us in users.items()}, set(roots))
     groups: dict[Node, dict[Node, Node]] = {}
     for node in order:
         if isinstance(node, Reduce):
             found = SHARED.apply(node, context)
-            for core in {node, found} - {None}:
-                for sum_ in _sums(core):  # type: ignore[arg-type]
+            for core in (node,) if found is None or found is node else (node, found):
+                for sum_ in _sums(core):
                     groups.setdefault(sum_, {})[node] = found if found is not None else node
     for members in groups.values():
         mapping: dict[Node, Node] = {a: b for a, b in members.items() if a is not b}
@@ -148,4 +147,4 @@ def _sums(node: Node) -> list[Node]:
     return [o for o in node.operands if isinstance(o, Reduce) and len(o.loops) > o.nout]
 
 
-__all__ = ["Any", "Output", "Region", "Scan", "rewrite", "simplified_outputs", "simplify"]
+__all__ = ["rewrite", "simplified_outputs", "simplify"]

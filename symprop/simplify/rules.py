@@ -42,7 +42,7 @@ class Context:
     """What a rule may ask of the pass: uses of each operand in the graph before it."""
 
     uses: dict[Node, int] = field(default_factory=dict)
-    keep: frozenset[Node] = frozenset()
+    keep: set[Node] = field(default_factory=set)
 
     def single(self, node: Node) -> bool:
         """Read by exactly one node, and not asked for by the caller."""
