@@ -45,7 +45,7 @@ _ARRAY_ATTRIBUTES = """
 _NUMPY_ATTRIBUTES = """
     abs add arange array at broadcast_to concatenate copysign cos cumsum einsum empty errstate exp
     expm1 float32 float64 floor full iinfo inf int32 int64 isnan log log1p maximum minimum nan pad
-    rint sign sin sqrt square stack tanh tensordot uint32 uint64 where zeros
+    rint s_ sign sin sqrt square stack tanh tensordot uint32 uint64 where zeros
 """
 _ATTRIBUTES = frozenset((_ARRAY_ATTRIBUTES + _NUMPY_ATTRIBUTES).split())
 

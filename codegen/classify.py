@@ -55,6 +55,7 @@ __all__ = [
     "Sum",
     "classify",
     "factors",
+    "interval",
     "output_loops",
     "scalar_loops",
     "sides",
@@ -119,7 +120,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class ArgExtremum:
-    """The least position ``along`` at which ``read`` is not worse than ``best``.
+    """The least position ``along`` (row-major) at which ``read`` is not worse than ``best``.
 
     It is an argmax (argmin when ``least``) if ``best`` is the greatest of ``read``: whoever knows
     the other steps must see to that.
@@ -127,7 +128,7 @@ class ArgExtremum:
 
     read: Load
     best: Load
-    along: Loop
+    along: tuple[Loop, ...]
     least: bool
 
 
@@ -248,18 +249,24 @@ def _prefix(step: Assign, out: tuple[Loop, ...], reduced: tuple[Loop, ...]) -> P
 
 def _arg_extremum(step: Assign, reduced: tuple[Loop, ...]) -> ArgExtremum | None:
     """min over r of select(x[.., r] < best[..], last position, r)."""
-    if step.op != "min" or step.guards or len(reduced) != 1:
+    if step.op != "min" or step.guards or any(v.extent.value is None for v in reduced[1:]):
         return None
-    r = reduced[0]
+    position, count = constant(0), 1
+    for v in reversed(reduced):
+        position = position + v.ix() * count
+        count *= v.extent.value or 0
+    count //= reduced[0].extent.value or 1
+    end = reduced[0].extent * count - 1
     match step.body:
         case Select(Compare("<", Load() as a, Load() as b), other, IndexValue(ix)):
             last = other.ix if isinstance(other, IndexValue) else _whole(other)
-            if ix is not r.ix() or last is not r.extent - 1 or a.guards or b.guards:
+            if ix is not position or last is not end or a.guards or b.guards:
                 return None
-            if r in scalar_loops(a) and r not in scalar_loops(b):
-                return ArgExtremum(a, b, r, False)
-            if r in scalar_loops(b) and r not in scalar_loops(a):
-                return ArgExtremum(b, a, r, True)
+            of_a, of_b = (scalar_loops(x) & set(reduced) for x in (a, b))
+            if len(of_a) == len(reduced) and not of_b:
+                return ArgExtremum(a, b, reduced, False)
+            if len(of_b) == len(reduced) and not of_a:
+                return ArgExtremum(b, a, reduced, True)
     return None
 
 
@@ -368,7 +375,7 @@ def _terms(s: Scalar) -> Iterator[Scalar]:
         yield s
 
 
-def _interval(guards: tuple[Guard, ...], v: Loop) -> tuple[Ix, Ix] | None:
+def interval(guards: tuple[Guard, ...], v: Loop) -> tuple[Ix, Ix] | None:
     """The positions of ``v`` at which guards on ``v`` alone hold: start, stop."""
     start, stop = constant(0), v.extent
     seen: set[int] = set()
@@ -405,7 +412,7 @@ def _concat(step: Assign) -> Concat | None:
         parts = []
         for t in terms:
             assert isinstance(t, Load)
-            found = _interval(t.guards, v)
+            found = interval(t.guards, v)
             if found is None:
                 break
             parts.append(Part(t, *found))

@@ -11,6 +11,7 @@ are noted in the scope.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast as typed
@@ -76,11 +77,16 @@ _WARNS = {
 }
 
 
-def may_warn(s: Scalar) -> tuple[str, ...]:
-    """The kinds of floating-point warnings that computing ``s`` at a masked point may raise."""
+def may_warn(s: Scalar, values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The kinds of floating-point warnings that computing ``s`` at a masked point may raise.
+
+    ``values`` says so of the values that steps before have made.
+    """
     kinds: dict[str, None] = {}
     for part in walk(s):
-        if isinstance(part, Binary) and part.op == "/" and not isinstance(part.right, Number):
+        if isinstance(part, Load):
+            kinds |= dict.fromkeys(values.get(part.buffer, ()))
+        elif isinstance(part, Binary) and part.op == "/" and not _known(part.right):
             kinds |= dict.fromkeys(("divide", "invalid"))
         elif isinstance(part, Binary) and part.op == "**":
             kinds |= dict.fromkeys(("divide", "over"))
@@ -89,6 +95,11 @@ def may_warn(s: Scalar) -> tuple[str, ...]:
         elif isinstance(part, Number) and isinstance(part.value, str):
             kinds["invalid"] = None
     return tuple(kinds)
+
+
+def _known(s: Scalar) -> bool:
+    """Whether a divisor is a number or a size."""
+    return isinstance(s, Number | IndexValue) or (isinstance(s, Cast) and _known(s.x))
 
 
 def body_value(
@@ -141,7 +152,7 @@ def body_value(
             return combine(op, a, b, order, "bool")
         case Select(condition, then, other):
             for branch in (then, other):
-                scope.warns(*may_warn(branch))
+                scope.warns(*may_warn(branch, scope.kinds))
             c, a, b = _as_bool(value(condition, "bool")), value(then), value(other)
             dtype = promote(a.dtype, b.dtype) or want
             a, b = (v if v.dtype is None else cast(v, dtype) for v in (a, b))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from codegen.functions import UnsupportedFunction
 from codegen.listing import spell_guard, spell_ix, spell_scalar
 from codegen.names import comment_safe
+from codegen.numpy_bodies import may_warn
 from codegen.numpy_readings import reading_value
 from codegen.numpy_steps import Statement, assign_statements, output_loops
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
@@ -36,6 +37,7 @@ from codegen.printer import (
     Seq,
     SliceE,
     call,
+    filled,
     flat,
     layout,
     mapped,
@@ -66,24 +68,32 @@ INLINE_WIDTH = 80  # of a line that took in another value: longer ones read wors
 
 @dataclass
 class _Chunk:
-    """The text of one step: statements, or finished lines for steps that are not assignments."""
+    """The text of one step: statements, or finished lines for steps that are not assignments.
+
+    ``before`` are temporaries that the statements use; later steps may use them too.
+    """
 
     step: Step
     statements: list[Statement]
     lines: list[str] = field(default_factory=list)
     formula: str = ""
+    before: list[Statement] = field(default_factory=list)
 
     def text(self) -> list[str]:
         """The lines of code."""
         out: list[str] = []
-        for s in self.statements:
+        for s in self.before + self.statements:
             out += layout("    " + s.head, s.expr)
         return out + self.lines
 
     def words(self) -> Counter[str]:
         """How often each name stands in the code."""
-        texts = [s.head + flat(s.expr) for s in self.statements] + self.lines
-        return Counter(w for text in texts for w in re.findall(r"[A-Za-z_]\w*", text))
+        texts = [s.head + flat(s.expr) for s in self.before + self.statements] + self.lines
+        return Counter(w for text in texts for w in _words(text))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z_]\w*", text)
 
 
 @dataclass
@@ -116,11 +126,9 @@ class Body:
     def chunk(self, step: Step) -> _Chunk:
         match step:
             case Assign():
-                return _Chunk(
-                    step,
-                    self.assign(step),
-                    formula=step.formula or _notation(step),
-                )
+                before, statements = self.assign(step)
+                formula = step.formula or _notation(step)
+                return _Chunk(step, statements, formula=formula, before=before)
             case Block():
                 lines = self.block(step)
             case Scan():
@@ -141,7 +149,7 @@ class Body:
         if self.in_place(chunk) and isinstance(step, Assign) and _says_all(step):
             return []
         if not formula:
-            return [f"    # {axes}"] if axes else []
+            return [f"    # {axes}"] if axes and isinstance(step, Assign) else []
         if len(formula) > WIDTH - 9 - len(axes):
             return [f"    # {line}" for line in _wrapped(formula, axes)]
         return [f"    # {comment_safe(formula)}   {axes}".rstrip()]
@@ -162,7 +170,16 @@ class Body:
             name = self.removable(chunk)
             if not name or uses[name]:
                 kept.append(chunk)
+                chunk.before = [
+                    s for s in chunk.before if uses[s.name] or chunk.words()[s.name] > 1
+                ]
                 uses.update(chunk.words())
+                continue
+            for s in reversed(chunk.before):  # others may use what was made for this one
+                user = next((c for c in reversed(kept) if c.words()[s.name]), None)
+                if user is not None:
+                    user.before.insert(0, s)
+                    uses.update(_words(flat(s.expr)))
         kept.reverse()
         return self.hoisted(self.joined(kept, uses))
 
@@ -171,7 +188,7 @@ class Body:
         counts: Counter[Expr] = Counter()
         first: dict[Expr, int] = {}
         for n, chunk in enumerate(chunks):
-            for s in chunk.statements:
+            for s in chunk.before + chunk.statements:
                 for part in parts(s.expr):
                     if isinstance(part, Cmp) and self.fixed(part):
                         counts[part] += 1
@@ -182,13 +199,13 @@ class Body:
                 continue
             name = self.scope.names("mask")
             for chunk in chunks[first[mask] :]:
-                chunk.statements = [
-                    Statement(s.head, substituted(s.expr, mask, Name(name)))
-                    for s in chunk.statements
-                ]
+                chunk.before, chunk.statements = (
+                    [Statement(s.head, substituted(s.expr, mask, Name(name))) for s in group]
+                    for group in (chunk.before, chunk.statements)
+                )
             made.setdefault(first[mask], []).append(Statement(f"{name} = ", mask))
         for n, statements in made.items():
-            chunks[n].statements[:0] = statements
+            chunks[n].before[:0] = statements
         return chunks
 
     def fixed(self, e: Expr) -> bool:
@@ -237,12 +254,13 @@ class Body:
         if expr == use.expr or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
             return False
         into.statements[0] = Statement(use.head, expr)
+        into.before[:0] = chunk.before
         if into.formula and chunk.formula:
             into.formula = _merged(chunk.formula, into.formula)
         return True
 
     def uncast(self, e: Expr, name: str, value: Expr) -> Expr:
-        """``e`` with a number's own value for its name, where an array beside it gives the dtype."""
+        """``e`` with a number for its name where an array beside it gives the dtype."""
         match value:
             case CallE(Name("np.float32" | "np.float64"), (number,)):
                 pass
@@ -262,12 +280,25 @@ class Body:
 
         return mapped(e, change)
 
-    def assign(self, step: Assign) -> list[Statement]:
+    def assign(self, step: Assign) -> tuple[list[Statement], list[Statement]]:
+        self.scope.kinds[step.target] = self.kinds(step)
         value = reading_value(self.scope, step)
         statements = assign_statements(self.scope, step, value)
+        if self.buffer(step).role != "scratch":  # what was made of its old values is stale now
+            name = self.scope.local[step.target]
+            made = self.scope.temporaries
+            for expr in [e for e in made if name in _words(flat(e))]:
+                del made[expr]
         before = [Statement(f"{name} = ", expr) for name, expr in self.scope.before]
         self.scope.before.clear()
-        return before + statements
+        return before, statements
+
+    def kinds(self, step: Assign) -> tuple[str, ...]:
+        """The warnings that a value may raise where a later step masks it: its own, and those of
+        the maps it is made of."""
+        if any(v not in output_loops(step) for v in step.loops):
+            return ()
+        return may_warn(step.body, self.scope.kinds)
 
     def called(self, body: Program, args: list[Expr]) -> Expr:
         name, sizes = self.function(body)
@@ -277,20 +308,19 @@ class Body:
 
     def block(self, step: Block) -> list[list[str]]:
         expr = self.called(step.body, [Name(self.scope.local[a]) for a in step.arguments])
-        left = ", ".join(self.scope.local[t] for t in step.targets)
-        return [layout(f"    {left} = ", expr)]
+        return [_bound(4, [self.scope.local[t] for t in step.targets], expr)]
 
     def scan(self, step: Scan) -> list[list[str]]:
         scope, local = self.scope, self.scope.local
-        carries = step.targets[: len(step.carries)]
+        carries = [local[c] for c in step.targets[: len(step.carries)]]
         stacked = step.targets[len(step.carries) :]
         t = scope.names("t")
         lines = []
-        if step.carries:
-            left = ", ".join(local[c] for c in carries)
-            right = ", ".join(local[c] for c in step.carries)
-            if left != right:
-                lines.append([f"    {left} = {right}"])
+        started = [local[c] for c in step.carries]
+        if carries and carries != started:
+            pairs = Seq("(", tuple(map(Name, started)))
+            row = f"    {', '.join(carries)} = {', '.join(started)}"
+            lines.append([row] if len(row) <= WIDTH else _bound(4, carries, pairs))
         for s in stacked:
             b = scope.buffers[s]
             made = call("np.empty", shape_of(scope, b.dims), numpy_dtype(b.dtype))
@@ -299,12 +329,21 @@ class Body:
         if step.reverse:
             turns = call("reversed", turns)
         lines.append([f"    for {t} in {flat(turns)}:"])
-        args: list[Expr] = [Name(local[c]) for c in carries]
+        args: list[Expr] = [Name(c) for c in carries]
         args += [Item(Name(local[s]), (Name(t),)) for s in step.slices]
         args += [Name(local[c]) for c in step.constants]
-        results = [local[c] for c in carries] + [f"{local[s]}[{t}]" for s in stacked]
-        lines.append(layout(f"        {', '.join(results)} = ", self.called(step.body, args)))
+        results = carries + [f"{local[s]}[{t}]" for s in stacked]
+        lines.append(_bound(8, results, self.called(step.body, args)))
         return lines
+
+
+def _bound(indent: int, names: list[str], expr: Expr) -> list[str]:
+    """``a, b = expr``; names that fill a line stand in parentheses."""
+    pad = " " * indent
+    head = f"{pad}{', '.join(names)} = "
+    if len(head) <= WIDTH // 2 or (len(names) < 4 and len(head) < WIDTH - 20):
+        return layout(head, expr, indent=indent)
+    return [f"{pad}(", *filled(pad + "    ", names), *layout(f"{pad}) = ", expr, indent=indent)]
 
 
 def _notation(step: Assign) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 
 from codegen.index import Gather, Guard, Ix, Loop, constant, guard, substitute
 from codegen.program import (
@@ -32,6 +33,7 @@ from codegen.program import (
     Library,
     Load,
     MulHigh,
+    Number,
     Or,
     Program,
     Round,
@@ -46,7 +48,7 @@ from codegen.program import (
     walk,
 )
 
-__all__ = ["prepared", "rewritten"]
+__all__ = ["prepared", "rewritten", "shifted"]
 
 
 def prepared(program: Program) -> Program:
@@ -232,6 +234,25 @@ def _renamed(s: Scalar, names: dict[str, str]) -> Scalar:
 
     def change(x: Scalar) -> Scalar:
         return replace(x, buffer=names.get(x.buffer, x.buffer)) if isinstance(x, Load) else x
+
+    return rewritten(s, change)
+
+
+def shifted(s: Scalar, moved: dict[Loop, Ix]) -> Scalar:
+    """A formula with loops replaced in every position and guard."""
+
+    def change(x: Scalar) -> Scalar:
+        match x:
+            case Load(buffer, indices, guards):
+                new = [guard(substitute(g.ix, moved), g.kind) for g in guards]
+                if False in new:
+                    return Number(Fraction(0))
+                held = tuple(g for g in new if isinstance(g, Guard))
+                return Load(buffer, tuple(substitute(ix, moved) for ix in indices), held)
+            case IndexValue(ix):
+                return IndexValue(substitute(ix, moved))
+            case _:
+                return x
 
     return rewritten(s, change)
 

@@ -12,6 +12,7 @@ Guarantees: each is equal to the general text, up to the order of additions.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from codegen.classify import (
     ArgExtremum,
@@ -22,9 +23,11 @@ from codegen.classify import (
     Prefix,
     Sum,
     classify,
+    interval,
 )
-from codegen.index import Ix, Loop, loop, lower, substitute
+from codegen.index import Ix, Loop, constant, loop, lower, nonneg, substitute
 from codegen.numpy_bodies import body_value
+from codegen.numpy_prepare import shifted
 from codegen.numpy_steps import choose_order, identity, output_loops, reduced_value
 from codegen.numpy_values import (
     FLOATS,
@@ -35,6 +38,7 @@ from codegen.numpy_values import (
     cast,
     combine,
     promote,
+    size,
     transposed,
 )
 from codegen.numpy_views import guarded_by_range, padded_read
@@ -69,7 +73,9 @@ def reading_value(scope: Scope, step: Assign) -> Value | None:
             return _concat(scope, step, c)
         case ArgExtremum() as a:
             return _arg_extremum(scope, step, a)
-        case Map() | Extremum() | Sum():
+        case Map():
+            return _padded(scope, step) or _placed(scope, step)
+        case Extremum() | Sum():
             return _padded(scope, step)
         case _:
             return None
@@ -102,7 +108,7 @@ def _product(scope: Scope, parts: tuple[Scalar, ...], order: Order, dtype: Dtype
 
 
 def _contract(scope: Scope, step: Assign, c: Contract) -> Value | None:
-    if not c.m and not c.n and c.batch:
+    if not c.m and not c.n and (c.batch or len(c.k) > 1):
         return None  # (x * y).sum(axis=...) says it best
     order = choose_order(step, output_loops(step))
     dtype = scope.buffers[step.target].dtype
@@ -159,7 +165,11 @@ def _multiplied(
             right = transposed(b, (*k, *n))
             return Value(Bin("@", left.expr, right.expr), (*m_order(a, m), *n), dtype)
         places = [[v.axes.index(r) for r in k] for v in (a, b)]
-        axes = sequence(tuple(sequence(tuple(map(integer, p))) for p in places))
+        axes = sequence(
+            tuple(
+                integer(p[0]) if len(p) == 1 else sequence(tuple(map(integer, p))) for p in places
+            )
+        )
         rest = tuple(v for v in (*a.axes, *b.axes) if v not in k)
         return Value(call("np.tensordot", a.expr, b.expr, axes=axes), rest, dtype)
     if len(m) == len(n) == len(k) == 1:
@@ -198,32 +208,43 @@ def _arg_extremum(scope: Scope, step: Assign, a: ArgExtremum) -> Value | None:
     Where a row holds NaN, NumPy gives the first NaN's position.
     """
     makers = [s for s in scope.program.steps if a.best.buffer in targets(s)]
-    if len(makers) != 1 or not isinstance(makers[0], Assign) or (lower(a.along.extent) or 0) < 1:
+    if len(makers) != 1 or not isinstance(makers[0], Assign):
         return None
     best = makers[0]
     inner = [v for v in best.loops if v not in output_loops(best)]
     if (
         best.op != ("min" if a.least else "max")
         or best.guards
-        or len(inner) != 1
+        or [v.extent for v in inner] != [v.extent for v in a.along]
+        or any((lower(v.extent) or 0) < 1 for v in inner)
         or not isinstance(best.body, Load)
         or best.body.guards
         or best.body.buffer != a.read.buffer
     ):
         return None
-    moved = {inner[0]: a.along.ix()}
+    moved = {v: w.ix() for v, w in zip(inner, a.along, strict=True)}
     for ix, at in zip(best.index, a.best.indices, strict=True):
         if not isinstance(ix.atom, Loop):
             return None
         moved[ix.atom] = at
     if tuple(substitute(ix, moved) for ix in best.body.indices) != a.read.indices:
         return None
-    out = output_loops(step)
-    value = body_value(scope, a.read, {v: n for n, v in enumerate((*out, a.along))}, "float64")
-    axis = integer(value.axes.index(a.along)) if len(value.axes) > 1 else None
-    rest = tuple(v for v in value.axes if v is not a.along)
+    whole = (*output_loops(step), *a.along)
+    value = body_value(scope, a.read, {v: n for n, v in enumerate(whole)}, "float64")
     name = "argmin" if a.least else "argmax"
-    return Value(method(value.expr, name, axis=axis), rest, "int64")
+    if len(a.along) == 1:
+        axis = integer(value.axes.index(a.along[0])) if len(value.axes) > 1 else None
+        rest = tuple(v for v in value.axes if v not in a.along)
+        return Value(method(value.expr, name, axis=axis), rest, "int64")
+    if set(value.axes) != set(whole) or any(v.extent.value is None for v in a.along):
+        return None
+    rows = transposed(value, whole).expr
+    rest = output_loops(step)
+    if rest:  # the windows flattened to one axis
+        count = prod(v.extent.value or -1 for v in a.along)
+        rows = method(rows, "reshape", *(size(scope, v.extent) for v in rest), integer(count))
+    axis = integer(len(rest)) if rest else None
+    return Value(method(rows, name, axis=axis), rest, "int64")
 
 
 # --- cumulative sums -----------------------------------------------------------------------------
@@ -315,3 +336,44 @@ def _padded(scope: Scope, step: Assign) -> Value | None:
         else:
             value = combine("*", number, value, axes, value.dtype)
     return value
+
+
+# --- values that fill a part of their target -----------------------------------------------------
+
+
+def _placed(scope: Scope, step: Assign) -> Value | None:
+    """A map whose guards bound its own loops: computed where they hold, zeros around it."""
+    if step.op not in ("=", "sum"):
+        return None
+    out = output_loops(step)
+    bounds: dict[Loop, tuple[Ix, Ix]] = {}
+    for v in out:
+        own = tuple(g for g in step.guards if g.ix.loops == (v,))
+        found = interval(own, v)
+        if found is None:
+            return None
+        if own:
+            bounds[v] = found
+    if not bounds or any(len(g.ix.loops) != 1 for g in step.guards):
+        return None
+    for v, (start, stop) in bounds.items():
+        if not (nonneg(start) and nonneg(v.extent - stop) and nonneg(stop - start - 1)):
+            return None
+    inner = {v: loop(v.position, stop - start) for v, (start, stop) in bounds.items()}
+    moved = {v: inner[v].ix() + bounds[v][0] for v in inner}
+    whole = tuple(inner.get(v, v) for v in out)
+    value = body_value(
+        scope,
+        shifted(step.body, moved),
+        {v: n for n, v in enumerate(whole)},
+        scope.buffers[step.target].dtype,
+    )
+    if set(value.axes) != set(whole):
+        return None
+    value = transposed(value, whole)
+    widths: list[Expr] = []
+    for v in out:
+        start, stop = bounds.get(v, (constant(0), v.extent))
+        widths.append(sequence((size(scope, start), size(scope, v.extent - stop))))
+    amount = widths[0] if len(widths) == 1 else sequence(tuple(widths))
+    return Value(call("np.pad", value.expr, amount), out, value.dtype)

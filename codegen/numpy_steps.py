@@ -65,6 +65,11 @@ class Statement:
     head: str
     expr: Expr
 
+    @property
+    def name(self) -> str:
+        """The name that ``name = expr`` gives."""
+        return self.head.removesuffix(" = ")
+
 
 def output_loops(step: Assign) -> tuple[Loop, ...]:
     """The loops that the target's index uses, in order of first use."""
@@ -175,7 +180,7 @@ def assign_value(scope: Scope, step: Assign) -> Value:
     outer = [g for g in step.guards if g not in inner]
     value = body_value(scope, step.body, order, dtype, bool(step.guards))
     if step.guards:
-        scope.warns(*may_warn(step.body))
+        scope.warns(*may_warn(step.body, scope.kinds))
     nothing = Value(identity(step.op, dtype))
     if inner:
         value = where(mask(scope, inner, order), value, nothing, order, value.dtype or dtype)
@@ -317,7 +322,7 @@ def _stored(
         items = at.items
         places = items[0] if len(items) == 1 else sequence(items)
         if any(isinstance(i, SliceE) for i in items):
-            places = sequence(tuple(_slice_call(i) for i in items))
+            places = Item(Name("np.s_"), items)
         statements.append(Statement("", call(f"{ufunc}.at", Name(own), places, filled)))
     if at.grown:
         cut = tuple(Name(":-1") if n in at.grown else ALL for n in range(len(dims)))
@@ -325,16 +330,6 @@ def _stored(
     if in_place:
         statements.append(Statement(f"{name}[...] = ", Name(own)))
     return statements
-
-
-def _slice_call(item: Expr) -> Expr:
-    """A slice outside of brackets."""
-    if not isinstance(item, SliceE):
-        return item
-    start, stop, step = (NONE if p is None else p for p in (item.start, item.stop, item.step))
-    if item.step is not None:
-        return call("slice", start, stop, step)
-    return call("slice", stop) if item.start is None else call("slice", start, stop)
 
 
 def _started(scope: Scope, op: str, target: Buffer, dims: list[Ix]) -> Expr:

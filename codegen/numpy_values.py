@@ -73,6 +73,7 @@ class Scope:
     windows: bool = False  # sliding_window_view is used
     load: Callable[..., Value] | None = None  # set by numpy_reads: avoids a cycle of imports
 
+    kinds: dict[str, tuple[str, ...]] = field(default_factory=dict)  # warnings of values so far
     exposed: set[str] = field(default_factory=set)  # what outputs are views of
     shared: dict[str, frozenset[str]] = field(default_factory=dict)  # views, and of what
 

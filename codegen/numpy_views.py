@@ -20,7 +20,19 @@ from itertools import permutations
 from codegen.classify import windowed
 from codegen.index import Floor, Guard, Ix, Loop, bounds, constant, guard, nonneg
 from codegen.numpy_values import Order, Scope, Value, dims_only, linear, size, slice_item
-from codegen.printer import ALL, Attr, Expr, Item, Name, Num, call, integer, method, sequence
+from codegen.printer import (
+    ALL,
+    Attr,
+    Expr,
+    Item,
+    Name,
+    Num,
+    SliceE,
+    call,
+    integer,
+    method,
+    sequence,
+)
 from codegen.program import Load
 
 __all__ = ["guarded_by_range", "padded_read", "repeated", "reshaped", "sliding", "temporary"]
@@ -43,6 +55,7 @@ def reshaped(
     scope: Scope, array: Expr, indices: Sequence[Ix], dims: Sequence[Ix], order: Order
 ) -> Value | None:
     """The whole array with its axes split and joined, when the positions are row-major."""
+    array, indices, dims = _trimmed(scope, array, indices, dims)
     lead: list[Loop] = []
     for n, (ix, extent) in enumerate(zip(indices, dims, strict=True)):
         atom = ix.atom
@@ -65,6 +78,39 @@ def reshaped(
     _, moved, whole = min(found, key=lambda f: f[:2])  # first, the order that the step wants
     shape = [size(scope, v.extent) for v in whole]
     return Value(method(_moved(array, moved), "reshape", *shape), whole)
+
+
+def _trimmed(
+    scope: Scope, array: Expr, indices: Sequence[Ix], dims: Sequence[Ix]
+) -> tuple[Expr, list[Ix], list[Ix]]:
+    """The part of an array that runs of positions such as 4*i + j + 8 cover."""
+    items: list[Expr] = []
+    new_indices, new_dims = list(indices), list(dims)
+    for n, (ix, extent) in enumerate(zip(indices, dims, strict=True)):
+        items.append(ALL)
+        loops = [(k, a) for a, k in ix.terms if isinstance(a, Loop)]
+        start = constant(ix.const)
+        if len(loops) < 2 or len(loops) != len(ix.terms) or extent.value is None:
+            continue
+        run = _row_major([ix - start], [_span(loops)])
+        if run is None or ix.const < 0:
+            continue
+        new_indices[n], new_dims[n] = ix - start, _span(loops)
+        stop = start + new_dims[n]
+        if new_dims[n] is not extent:
+            items[n] = SliceE(
+                None if not ix.const else size(scope, start),
+                None if stop is extent else size(scope, stop),
+            )
+    while items and items[-1] == ALL:
+        items.pop()
+    return (Item(array, tuple(items)) if items else array), new_indices, new_dims
+
+
+def _span(loops: list[tuple[int, Loop]]) -> Ix:
+    """How many positions a run of loops covers."""
+    k, outer = max(loops, key=lambda t: t[0])
+    return outer.extent * k
 
 
 def _moved(array: Expr, perm: tuple[int, ...]) -> Expr:

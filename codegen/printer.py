@@ -15,7 +15,7 @@ It does not simplify, and knows nothing of buffers, loops or NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -25,6 +25,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 WIDTH = 100
+MANY, SHORT = 6, 24  # so many items, each no longer: several to a line
 
 # Binding strength of the operators, loosest first; postfix and atoms bind tightest.
 PRECEDENCE = {
@@ -286,6 +287,17 @@ def layout(head: str, e: Expr, tail: str = "", indent: int = 4, width: int = WID
     return _lines(e, head, tail, indent, width, False)
 
 
+def filled(pad: str, words: Sequence[str], width: int = WIDTH) -> list[str]:
+    """Words with commas, as many to a line as fit."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + len(word) + 2 <= width:
+            lines[-1] += f" {word},"
+        else:
+            lines.append(f"{pad}{word},")
+    return lines
+
+
 def _lines(e: Expr, head: str, tail: str, indent: int, width: int, inside: bool) -> list[str]:
     whole = head + flat(e) + tail
     if len(whole) <= width:
@@ -299,6 +311,12 @@ def _lines(e: Expr, head: str, tail: str, indent: int, width: int, inside: bool)
         if len(together) <= width:
             return [head + opener, together, close + closer + tail]
         lines = [head + opener]
+        if len(parts) > MANY and all(len(k + flat(v)) <= SHORT for k, v in parts):
+            return [
+                *lines,
+                *filled(pad, [k + flat(v) for k, v in parts], width),
+                close + closer + tail,
+            ]
         for k, v in parts:
             after = end if alone and not opener.endswith("(") else ","
             lines += _lines(v, pad + k, after, indent + 4, width, True)

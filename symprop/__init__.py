@@ -107,13 +107,14 @@ from symprop.ops.structural import (  # noqa: E402
     where,
 )
 from symprop.pipeline import Function, compile, initial_values  # noqa: E402
-from symprop.initialize import Glorot, He  # noqa: E402, I001  - these read the names above
+from symprop.initialize import Constant, Glorot, He, Initializer, Zeros  # noqa: E402, I001  - these read the names above
 from symprop.layers import Dense, Sequential  # noqa: E402
 from symprop.optimizers import SGD, Adam, Momentum, Optimizer  # noqa: E402
 from symprop.training import Trainer, TrainingStep, training_step  # noqa: E402
 
 __all__ = [
     "Adam",
+    "Constant",
     "DataError",
     "DeclarationError",
     "Dense",
@@ -122,6 +123,7 @@ __all__ = [
     "Function",
     "Glorot",
     "He",
+    "Initializer",
     "Momentum",
     "Optimizer",
     "SGD",
@@ -132,6 +134,7 @@ __all__ = [
     "TrainingStep",
     "UnsupportedError",
     "VerificationError",
+    "Zeros",
     "abs",
     "argmax",
     "argmin",

@@ -46,7 +46,11 @@ def digits(
     show_code("Its gradients, as NumPy code", example.gradients(step))
     trainer = step.compile("numpy", seed=seed)
     heading("Training with the code that was emitted")
-    history = trainer.fit(data.train, epochs=epochs, batch_size=batch_size, seed=seed)
+    try:
+        history = trainer.fit(data.train, epochs=epochs, batch_size=batch_size, seed=seed)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted after {trainer.history.epochs} epochs, nothing written", err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"after {history.epochs} epochs: training loss {history['loss'][-1]:.4f}")
     typer.echo(f"test accuracy {trainer.evaluate(data.test)['accuracy']:.4f}")
     files = example.trained_files(trainer)
@@ -87,9 +91,6 @@ def main() -> None:
     except SympropError as error:
         typer.echo(f"symprop: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("symprop: interrupted", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 In: names and dims, arrays, Python numbers, operators with NumPy's names and broadcasting and the
 array API's promotion. Out: graph nodes.
 
-    dims := "batch pixel=64" | ("batch", 64) | 64 | ()     -- a bare word is a symbolic dimension
+    dims := "batch pixel=64" | "batch 64" | ("batch", 64) | 64 | ()   -- a bare word: a free size
 
 Guarantees: names are identifiers joined by dots, so that what reaches generated code and comments
 is ours; an expression is immutable; every error names the variables, both shapes and the place.
@@ -292,7 +292,9 @@ def _parse_dim(part: Any, what: str) -> tuple[Ix, str]:
     if isinstance(part, Ix):
         return part, ""
     name, size = "", part
-    if isinstance(part, str):
+    if isinstance(part, str) and part.isascii() and part.isdigit() and len(part) <= 12:
+        size = int(part)
+    elif isinstance(part, str):
         name, _, text = part.partition("=")
         if not _WORD.fullmatch(name) or keyword.iskeyword(name) or len(name) > MAX_NAME:
             raise DeclarationError(

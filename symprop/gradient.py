@@ -282,6 +282,7 @@ def first_attaining(node: Reduce) -> Node:
         name = graph.hint(node)
         if name:
             graph.rename(found, f"arg{node.op}_{name}")
+        graph.remember(found, Origin(graph.origin(node).place, f"arg{node.op}", (node,)))
         _FIRST[node] = found
     return found
 

@@ -44,6 +44,8 @@ LONGEST = 90  # characters of a formula
 LINES = 14
 DEPTH = 12  # of unnamed values inside one formula
 
+_COMPARISONS = ("<", "<=", ">", ">=", "==", "!=", "&", "|")
+
 Poly: TypeAlias = dict[tuple[str, ...], int]
 
 
@@ -93,6 +95,11 @@ def _right(node: Node, depth: int) -> str:
         rule, inputs = node.of.block.name or rule, tuple(node.of.arguments)
     if isinstance(node, Reduce) and _number(node):
         return t.render(node.body, lambda k: "x")
+    if rule in _COMPARISONS and len(inputs) == 2:
+        return f"{_tight(inputs[0], depth)} {rule} {_tight(inputs[1], depth)}"
+    if rule == "where" and len(inputs) == 1 and isinstance(node, Reduce):
+        if node.body is t.select(t.read(0), 1, 0):
+            return f"[{_name(inputs[0], depth)}]"
     if rule in ("+", "-", "*", "/", "@") and len(inputs) == 2 and _plain(node, rule):
         return _joined(rule, inputs, depth)
     if rule == "transpose" and inputs and len(node.dims) == 2:
@@ -131,7 +138,8 @@ def _joined(rule: str, inputs: Sequence[Node], depth: int) -> str:
 
 def _tight(node: Node, depth: int) -> str:
     text = _name(node, depth)
-    closed = text.replace("_", "a").replace(".", "a").isalnum() or text == "..."
+    inside = text.partition("[")[0] if text.endswith("]") else text
+    closed = inside.replace("_", "a").replace(".", "a").isalnum() or text == "..."
     head, _, rest = text.partition("(")
     called = head.isidentifier() and rest.endswith(")") and _balanced(rest[:-1])
     return text if closed or called else f"({text})"

@@ -17,6 +17,7 @@ in floats but for the product with an extent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from codegen.index import Guard, Ix, Loop, as_ix, constant, guard, loop, substitute
 from symprop import term as t
@@ -35,6 +36,9 @@ from symprop.graph import (
 )
 from symprop.solver import solve
 from symprop.term import Term
+
+MARK = 900  # positions that no node has, to spell loops by
+UNIT = 899
 
 
 def fresh(extents: Iterable[Ix | int], start: int = 0) -> tuple[Loop, ...]:
@@ -61,6 +65,8 @@ def make(
     accumulator = accumulator or dtype
     dims = tuple(item.extent for item in loops[:nout])
     kept = _conjunction(guards)
+    if len(loops) == nout:
+        op = "sum"
     if kept is None:
         return filled(_identity(op), dims, dtype)
     body, used = _drop_unused(body, list(reads))
@@ -69,13 +75,15 @@ def make(
         return filled(_identity(op), dims, dtype)
     body = state.constants(body)
     body = state.unused_loops(op, body)
-    if isinstance(body, t.Num) and (
-        (body.value == 0 and op == "sum") or (op == "sum" and len(state.loops) == nout and not state.guards)
-    ):
+    if op != "sum" and len(state.loops) == nout and state.guards:
+        # Where the guards fail an extremum is infinite, a map 0: one point keeps it an extremum.
+        state.loops.append(loop(UNIT, 1))
+    mapped = len(state.loops) == nout and not state.guards
+    if isinstance(body, t.Num) and op == "sum" and (mapped or body.value == 0):
         return filled(body, dims, dtype)
     body, found = _drop_unused(body, state.reads)
     state.reads = found
-    state.renumber()
+    body = state.renumber(body)
     body = state.sort_reads(body)
     body, state.reads = _drop_unused(body, state.reads)
     copied = _copied(op, state, nout, body, dtype)
@@ -142,8 +150,7 @@ class _State:
         unit = [item for item in self.loops if item.extent.value == 1]
         if not unit:
             return True
-        zero = constant(0)
-        holds = self.apply({item: zero for item in unit})
+        holds = self.apply(dict.fromkeys(unit, constant(0)))
         self.loops = [
             item
             for k, item in enumerate(self.loops)
@@ -216,30 +223,76 @@ class _State:
             self.loops.remove(item)
         return body
 
-    def renumber(self) -> None:
-        """Positions 0, 1, ...; reduced loops in order of first use by the sorted reads."""
+    def renumber(self, body: Term) -> Term:
+        """Positions 0, 1, ...; reduced loops in an order that does not depend on the given one."""
         inner = self.loops[self.nout :]
         if len(inner) > 1:
-            mask = {item: loop(900, item.extent).ix() for item in inner}
-            ordered = sorted(self.reads, key=lambda r: _read_key(_moved(r, mask)))
-            rank: dict[Loop, None] = {}
-            for r in ordered:
-                for ix in (r.ix,) if isinstance(r, IndexOf) else r.index:
-                    mine = [item for item in inner if item in ix.loops and item not in rank]
-                    mine.sort(key=lambda x: (-abs(ix.coefficient(x)), x.extent.digest))
-                    rank.update(dict.fromkeys(mine))
-            for item in inner:
-                rank.setdefault(item)
-            self.loops = self.loops[: self.nout] + list(rank)
-        if all(item.position == k for k, item in enumerate(self.loops)):
-            return
-        mapping = {
-            item: loop(k, item.extent).ix()
-            for k, item in enumerate(self.loops)
-            if item.position != k
-        }
-        self.apply(mapping)
-        self.loops = [loop(k, item.extent) for k, item in enumerate(self.loops)]
+            ranked = self.by_first_use(inner)
+            if ranked is None:  # perhaps because reads are repeated
+                body = self.sort_reads(body)
+                ranked = self.by_first_use(inner) or self.by_role(inner, body)
+            self.loops = self.loops[: self.nout] + ranked
+        if any(item.position != k for k, item in enumerate(self.loops)):
+            self.apply(
+                {v: loop(k, v.extent).ix() for k, v in enumerate(self.loops) if v.position != k}
+            )
+            self.loops = [loop(k, item.extent) for k, item in enumerate(self.loops)]
+        return body
+
+    def places(self) -> dict[Loop, Ix]:
+        """The output loops at their final positions."""
+        return {v: loop(k, v.extent).ix() for k, v in enumerate(self.loops[: self.nout])}
+
+    def by_first_use(self, inner: Sequence[Loop]) -> list[Loop] | None:
+        """Reduced loops as the sorted reads use them; None when that leaves a choice."""
+        mask = self.places() | {item: loop(MARK, item.extent).ix() for item in inner}
+        keyed = sorted(((_read_key(_moved(r, mask)), k) for k, r in enumerate(self.reads)))
+        if any(a[0] == b[0] for a, b in pairwise(keyed)):
+            return None
+        rank: dict[Loop, None] = {}
+        for _, k in keyed:
+            r = self.reads[k]
+            for ix in (r.ix,) if isinstance(r, IndexOf) else r.index:
+                mine = [item for item in inner if item in ix.loops and item not in rank]
+                mine.sort(key=lambda x: (-abs(ix.coefficient(x)), x.extent.digest))
+                if any(
+                    abs(ix.coefficient(a)) == abs(ix.coefficient(b)) and a.extent is b.extent
+                    for a, b in pairwise(mine)
+                ):
+                    return None
+                rank.update(dict.fromkeys(mine))
+        left = [item for item in inner if item not in rank]
+        return [*rank, *left] if len(left) < 2 else None
+
+    def by_role(self, inner: Sequence[Loop], body: Term) -> list[Loop]:
+        """Reduced loops told apart by what reads, guards and the body do with them, refined until
+        only loops that can be swapped are left alike."""
+        cls = dict.fromkeys(inner, 0)
+        while True:
+            found = {item: (cls[item], self.role(item, cls, body)) for item in inner}
+            order = sorted(set(found.values()))
+            new = {item: order.index(found[item]) for item in inner}
+            if len(order) == len(inner):
+                return sorted(inner, key=new.__getitem__)
+            if len(order) == len(set(cls.values())):  # alike: any one of them goes first
+                alike = next(k for k in range(len(order)) if list(new.values()).count(k) > 1)
+                first = next(item for item in inner if new[item] == alike)
+                new = {item: k + (k >= alike and item is not first) for item, k in new.items()}
+            cls = new
+
+    def role(self, item: Loop, cls: Mapping[Loop, int], body: Term) -> tuple[object, ...]:
+        """What a loop does, other loops known by their classes alone."""
+        mask = self.places() | {v: loop(MARK + 1 + k, v.extent).ix() for v, k in cls.items()}
+        own = mask | {item: loop(MARK, item.extent).ix()}
+        keys = [_read_key(_moved(r, mask)) for r in self.reads]
+        rank = {key: k for k, key in enumerate(sorted(set(keys)))}
+        plain = [t.read(len(keys) + rank[key]) for key in keys]
+        reads = []
+        for k, r in enumerate(self.reads):
+            marked = [t.read(0) if j == k else x for j, x in enumerate(plain)]
+            reads.append((keys[k], _read_key(_moved(r, own)), t.replace(body, marked).digest))
+        guards = [(g.kind, substitute(g.ix, own).digest) for g in self.guards]
+        return item.extent.digest, tuple(sorted(reads)), tuple(sorted(guards))
 
     def sort_reads(self, body: Term) -> Term:
         """Structural order, each distinct read once."""
@@ -356,8 +409,9 @@ def remake(node: Reduce, new: Mapping[Node, Node]) -> Node:
 
 
 def elementwise(
-    body: Term, operands: Sequence[Node], dims: Sequence[Ix], dtype: str, guards: Sequence[Guard | bool] = ()
-) -> Node:
+    body: Term, operands: Sequence[Node], dims: Sequence[Ix], dtype: str,
+    guards: Sequence[Guard | bool] = (),
+) -> Node:  # fmt: skip
     """A map over ``dims``; operands are read at the trailing axes (extent 1: index 0)."""
     loops = fresh(dims)
     reads = [At(n, aligned(n, loops)) for n in operands]

@@ -535,7 +535,7 @@ def diff(t: Term, k: int) -> Term:
         out = add(*parts)
     elif isinstance(t, Call) and t.fn is STRONG_MUL:  # both products stay strong
         g, d = t.args
-        out = add(call(STRONG_MUL, diff(g, k), d), call(STRONG_MUL, g, diff(d, k)))
+        out = add(call(STRONG_MUL, diff(g, k), _taken(g, d)), call(STRONG_MUL, g, diff(d, k)))
     else:
         assert isinstance(t, Call)
         parts = []
@@ -549,6 +549,13 @@ def diff(t: Term, k: int) -> Term:
         out = add(*parts)
     t._diff[k] = out
     return out
+
+
+def _taken(g: Term, d: Term) -> Term:
+    """d, but 0 where g is 0 and d is not finite: that branch was not taken at any order."""
+    infinity = call(INFINITY)
+    finite = call(AND, call(LT, neg(infinity), d), call(LT, d, infinity))
+    return select(call(EQ, g, num(0)), select(finite, d, 0), d)
 
 
 def _chain(inner: Term, outer: Term) -> Term:

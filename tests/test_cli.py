@@ -68,6 +68,17 @@ def test_a_folder_that_holds_other_files_is_refused_before_training(
     assert "thesis.txt" in capsys.readouterr().err
 
 
+def test_an_interrupt_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("symprop.training.Trainer.fit", interrupted)
+    result = runner.invoke(cli.app, ["train", "digits", "--out", str(tmp_path / "digits")])
+    assert result.exit_code == 130
+    assert "interrupted after 0 epochs" in result.output
+    assert not (tmp_path / "digits").exists()
+
+
 @pytest.mark.parametrize("option", [["--epochs", "0"], ["--rate", "x"], ["--batch-size", "-3"]])
 def test_wrong_options(option: list[str]) -> None:
     assert runner.invoke(cli.app, ["train", "digits", *option]).exit_code == 2

@@ -145,8 +145,8 @@ def cross_entropy(logits: Any, labels: Any) -> Expr:
     rows = fresh(logits.node.dims[:-1])
     at = tuple(item.ix() for item in rows)
     read = At(logits.node, (*at, gather(labels.node, at)))
-    chosen = Expr(make("sum", rows, len(rows), (), t.read(0), [read], logits.dtype))
-    return mean(logsumexp(logits, -1) - chosen)
+    chosen = make("sum", rows, len(rows), (), t.read(0), [read], logits.dtype)
+    return mean(logsumexp(logits, -1) - finish(chosen, "index", [logits, labels]))
 
 
 def _within(labels: Expr, classes: Ix) -> bool:

@@ -70,7 +70,7 @@ def read_through_views(node: Reduce, context: Context) -> Node | None:
         easy = slice_like(view)
 
         def fits(made: Node, view: Reduce = view, easy: bool = easy, r: At = r) -> bool:
-            if easy or not isinstance(made, Reduce):
+            if easy or not isinstance(made, Reduce) or not made.reads:
                 return True
             if not is_view(node):
                 return False

@@ -683,6 +683,61 @@ def recurrence() -> tuple[Program, str]:
     return p.done("last", "hs"), "last, hs[t] = turn(last, xs[t], w)"
 
 
+@case
+def shared_windows_outlive_a_value_that_is_left_out() -> tuple[Program, str]:
+    p = Building("f", batch=None, row=7, up=5, r=3)
+    x = p.declare("x", "batch row")
+    top = p.step("top", "batch up", "max r", lambda n, i, r: x[n, i + r])
+    y = p.step(
+        "y", "batch up", "min r", lambda n, i, r: select(x[n, i + r] < top[n, i], 2, r),
+        dtype="int64",
+    )  # fmt: skip
+    return p.done(y), "y = x_windows.argmax(axis=2)"
+
+
+@case
+def unit_axes() -> tuple[Program, str]:
+    p = Building("f", batch=None, unit=4, one=1)
+    x = p.declare("x", "batch unit")
+    zero = p.axes["unit"] * 0
+    m = p.step("m", "batch one", "sum unit", lambda b, o, u: x[b, u])
+    s = p.step("s", "batch one", "=", lambda b, o: m[b, o] / 4)
+    y = p.step("y", "batch unit", "=", lambda b, u: x[b, u] - s[b, zero])
+    return p.done(y), "y = x - (x.sum(axis=1) / 4)[:, None]"
+
+
+@case
+def pooled_positions() -> tuple[Program, str]:
+    p = Building("f", batch=None, row=4, column=6, up=2, left=3, r=2, c=2)
+    x = p.declare("x", "batch row column")
+    top = p.step(
+        "top", "batch up left", "max r c", lambda n, i, j, r, c: x[n, i * 2 + r, j * 2 + c]
+    )
+    y = p.step("y", "batch up left", "min r c",
+               lambda n, i, j, r, c: select(
+                   x[n, i * 2 + r, j * 2 + c] < top[n, i, j], 3, r * 2 + c),
+               dtype="int64")  # fmt: skip
+    return p.done(top, y), ".reshape(batch, 2, 3, 4).argmax(axis=3)"
+
+
+@case
+def guarded_logarithm_in_a_step_before() -> tuple[Program, str]:
+    p = Building("f", batch=None)
+    x = p.declare("x", "batch")
+    log = p.step("log_x", "batch", "=", lambda b: call("log", x[b]), label="log_x")
+    y = p.step("y", "batch", "=", lambda b: select(x[b] > 0, log[b], 0))
+    z = p.step("z", "batch", "=", lambda b: y[b] + select(x[b] > 1, log[b], 0))
+    return p.done(y, z), '@np.errstate(divide="ignore", invalid="ignore")'
+
+
+@case
+def upsampled() -> tuple[Program, str]:
+    p = Building("f", batch=None, row=3, tall=6)
+    x = p.declare("x", "batch row")
+    y = p.step("y", "batch tall", "=", lambda n, i: x[n, floordiv(i, 2)] * 2)
+    return p.done(y), "y = x.repeat(2, axis=1) * 2"
+
+
 @pytest.mark.parametrize("make", CASES, ids=lambda c: c.__name__)
 def test_text_is_equal_and_reads_well(make: Case) -> None:
     program, line = make()
