@@ -24,10 +24,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations
-from math import gcd
 from typing import TypeAlias
 
-from codegen.index import Atom, Floor, Gather, Guard, Ix, Loop, Mod, constant
+from codegen.index import Floor, Gather, Guard, Ix, Loop, Mod, constant
 from codegen.program import (
     Assign,
     Binary,
@@ -40,6 +39,7 @@ from codegen.program import (
     Unary,
     children,
 )
+from codegen.spans import direction, interval, windowed
 
 __all__ = [
     "ArgExtremum",
@@ -55,11 +55,8 @@ __all__ = [
     "Sum",
     "classify",
     "factors",
-    "interval",
     "output_loops",
     "scalar_loops",
-    "sides",
-    "windowed",
 ]
 
 
@@ -328,18 +325,10 @@ def _padded(parts: list[Scalar], guards: tuple[Guard, ...]) -> list[Scalar] | No
 
 def _bounds(g: Guard, read: Load) -> bool:
     """Whether a guard says that a position of ``read`` in two loops is at least, or at most, so."""
-    bound = _direction(g.ix)
+    bound = direction(g.ix)
     return any(
-        windowed(ix) is not None and bound in (_direction(ix), _direction(-ix))
-        for ix in read.indices
+        windowed(ix) is not None and bound in (direction(ix), direction(-ix)) for ix in read.indices
     )
-
-
-def _direction(ix: Ix) -> tuple[tuple[Atom, int], ...]:
-    """The moving terms of an index, divided by what they share."""
-    moving = [(a, k) for a, k in ix.terms if a.loops or isinstance(a, Gather)]
-    shared = gcd(*(k for _, k in moving))
-    return tuple((a, k // shared) for a, k in moving)
 
 
 def _grouped(
@@ -375,32 +364,6 @@ def _terms(s: Scalar) -> Iterator[Scalar]:
         yield s
 
 
-def interval(guards: tuple[Guard, ...], v: Loop) -> tuple[Ix, Ix] | None:
-    """The positions of ``v`` at which guards on ``v`` alone hold: start, stop."""
-    start, stop = constant(0), v.extent
-    seen: set[int] = set()
-    for g in guards:
-        k = g.ix.coefficient(v)
-        if g.ix.loops != (v,) or abs(k) != 1 or any(isinstance(a, Gather) for a in g.ix.atoms()):
-            return None
-        rest = g.ix - v.ix() * k
-        if rest.loops:
-            return None
-        if g.kind == "==":
-            if len(guards) > 1:
-                return None
-            at = rest * -k
-            return at, at + 1
-        if k in seen:
-            return None
-        seen.add(k)
-        if k > 0:  # v + rest >= 0
-            start = -rest
-        else:  # rest - v >= 0
-            stop = rest + 1
-    return start, stop
-
-
 def _concat(step: Assign) -> Concat | None:
     """A sum of guarded reads whose intervals follow each other along one output loop."""
     terms = list(_terms(step.body))
@@ -433,35 +396,3 @@ def _end_to_end(parts: list[Part], extent: Ix) -> tuple[Part, ...] | None:
         out.append(following)
         at = following.stop
     return tuple(out) if at is extent else None
-
-
-def windowed(ix: Ix) -> tuple[tuple[Loop, int], tuple[Loop, int]] | None:
-    """The two loops and factors of an index a*i + b*r + c, c free of loops."""
-    moving = [(a, k) for a, k in ix.terms if a.loops or isinstance(a, Gather)]
-    if len(moving) != 2:
-        return None
-    (a, j), (b, k) = moving
-    if isinstance(a, Loop) and isinstance(b, Loop):
-        return (a, j), (b, k)
-    return None
-
-
-_MIRRORED = {">=": "<=", "<=": ">=", ">": "<", "<": ">", "==": "==", "!=": "!="}
-
-
-def sides(ix: Ix, op: str) -> tuple[Ix, str, Ix]:
-    """``ix op 0`` as a reader writes it, loops first: i >= j, i < n, j == y[b]."""
-    moving = [(a, k) for a, k in ix.terms if a.loops or isinstance(a, Gather)]
-    zero = constant(0)
-    left = sum((a.ix() * k for a, k in moving if k > 0), zero)
-    right = sum((a.ix() * -k for a, k in moving if k < 0), zero)
-    rest = ix - left + right  # left - right + rest op 0, rest without loops
-    if not left.terms:
-        left, right, rest, op = right, left, -rest, _MIRRORED[op]
-    if op in (">=", "<") and rest.const == -1 and (right.terms or rest.terms):
-        rest, op = rest + 1, {">=": ">", "<": "<="}[op]
-    elif op in ("<=", ">") and rest.const == 1 and (right.terms or rest.terms):
-        rest, op = rest - 1, {"<=": "<", ">": ">="}[op]
-    if rest.const > 0 and not rest.terms and right.terms:
-        return left + rest, op, right
-    return left, op, right - rest

@@ -16,26 +16,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from codegen.functions import UnsupportedFunction
-from codegen.listing import spell_guard, spell_ix, spell_scalar
 from codegen.names import comment_safe
 from codegen.numpy_bodies import may_warn
+from codegen.numpy_comments import merged, notation, says_all, wrapped
+from codegen.numpy_pieces import pieces
 from codegen.numpy_readings import reading_value
 from codegen.numpy_steps import Statement, assign_statements, output_loops
+from codegen.numpy_tidy import tidied
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
 from codegen.printer import (
-    ALL,
-    NONE,
     WIDTH,
-    Attr,
     Bin,
     CallE,
     Cmp,
     Expr,
     Item,
     Name,
-    Num,
     Seq,
-    SliceE,
     call,
     filled,
     flat,
@@ -46,18 +43,13 @@ from codegen.printer import (
 )
 from codegen.program import (
     Assign,
-    Binary,
     Block,
     Buffer,
-    IndexValue,
     Library,
-    Load,
     Program,
     Scan,
-    Select,
     Step,
     targets,
-    walk,
 )
 
 __all__ = ["Body"]
@@ -105,11 +97,11 @@ class Body:
     function: Callable[[Program], tuple[str, tuple[str, ...]]]  # its name, further sizes
 
     def lines(self) -> list[str]:
-        chunks = self.tidied([self.chunk(step) for step in self.program.steps])
+        chunks = self.shortened([self.chunk(step) for step in self.program.steps])
         out: list[str] = []
         for n, chunk in enumerate(chunks):
             comment = self.comment(chunk)
-            if not comment and n and self.continues(chunks[n - 1]) and self.in_place(chunk):
+            if not comment and n and self.continues(chunks[n - 1], chunk):
                 out.pop()  # a parameter's updates that say all in their code stand together
             out += [*comment, *chunk.text(), ""]
         results = tuple(Name(self.scope.local[o]) for o in self.program.outputs)
@@ -127,7 +119,7 @@ class Body:
         match step:
             case Assign():
                 before, statements = self.assign(step)
-                formula = step.formula or _notation(step)
+                formula = step.formula or notation(step)
                 return _Chunk(step, statements, formula=formula, before=before)
             case Block():
                 lines = self.block(step)
@@ -146,23 +138,26 @@ class Body:
         )
         axes = f"[{axes}]" if first.role == "scratch" and axes else ""
         formula = chunk.formula
-        if self.in_place(chunk) and isinstance(step, Assign) and _says_all(step):
+        if self.in_place(chunk) and isinstance(step, Assign) and says_all(step):
             return []
         if not formula:
             return [f"    # {axes}"] if axes and isinstance(step, Assign) else []
         if len(formula) > WIDTH - 9 - len(axes):
-            return [f"    # {line}" for line in _wrapped(formula, axes)]
+            return [f"    # {line}" for line in wrapped(formula, axes)]
         return [f"    # {comment_safe(formula)}   {axes}".rstrip()]
 
     def in_place(self, chunk: _Chunk) -> bool:
         """Whether a step updates an argument."""
         return self.scope.buffers[targets(chunk.step)[0]].role != "scratch"
 
-    def continues(self, chunk: _Chunk) -> bool:
-        """Whether an update that belongs to the same parameter may follow."""
-        return self.scope.buffers[targets(chunk.step)[0]].role == "state"
+    def continues(self, before: _Chunk, chunk: _Chunk) -> bool:
+        """Whether a step stands with the one before it: calls of blocks, a parameter's updates."""
+        if isinstance(chunk.step, Block):
+            return isinstance(before.step, Block) and not before.formula
+        state = self.scope.buffers[targets(before.step)[0]].role == "state"
+        return state and self.in_place(chunk)
 
-    def tidied(self, chunks: list[_Chunk]) -> list[_Chunk]:
+    def shortened(self, chunks: list[_Chunk]) -> list[_Chunk]:
         """Values that nothing reads dropped; short ones that are read once inlined."""
         uses: Counter[str] = Counter(self.scope.local[o] for o in self.program.outputs)
         kept: list[_Chunk] = []
@@ -250,13 +245,13 @@ class Body:
         if self.buffer(chunk.step).label or made.head != f"{name} = ":
             return False
         bare = self.uncast(use.expr, name, made.expr)
-        expr = _products(substituted(bare, Name(name), made.expr))
+        expr = tidied(substituted(bare, Name(name), made.expr))
         if expr == use.expr or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
             return False
         into.statements[0] = Statement(use.head, expr)
         into.before[:0] = chunk.before
         if into.formula and chunk.formula:
-            into.formula = _merged(chunk.formula, into.formula)
+            into.formula = merged(chunk.formula, into.formula)
         return True
 
     def uncast(self, e: Expr, name: str, value: Expr) -> Expr:
@@ -282,8 +277,9 @@ class Body:
 
     def assign(self, step: Assign) -> tuple[list[Statement], list[Statement]]:
         self.scope.kinds[step.target] = self.kinds(step)
-        value = reading_value(self.scope, step)
-        statements = assign_statements(self.scope, step, value)
+        statements = pieces(self.scope, step) or assign_statements(
+            self.scope, step, reading_value(self.scope, step)
+        )
         if self.buffer(step).role != "scratch":  # what was made of its old values is stale now
             name = self.scope.local[step.target]
             made = self.scope.temporaries
@@ -344,113 +340,6 @@ def _bound(indent: int, names: list[str], expr: Expr) -> list[str]:
     if len(head) <= WIDTH // 2 or (len(names) < 4 and len(head) < WIDTH - 20):
         return layout(head, expr, indent=indent)
     return [f"{pad}(", *filled(pad + "    ", names), *layout(f"{pad}) = ", expr, indent=indent)]
-
-
-def _notation(step: Assign) -> str:
-    """A step in index notation, for the comment of a value that came without a formula."""
-    names = dict(zip(step.loops, step.names, strict=True))
-    place = ", ".join(spell_ix(ix, names) for ix in step.index)
-    inner = [names[v] for v in step.loops if v not in output_loops(step)]
-    text = spell_scalar(step.body, names)
-    if inner:
-        plain = not (isinstance(step.body, Binary) and step.body.op in ("+", "-"))
-        text = f"{step.op}_{{{', '.join(inner)}}} {text if plain else f'({text})'}"
-    where = " and ".join(spell_guard(g, names) for g in step.guards)
-    left = f"{step.target}[{place}]" if place else step.target
-    mark = "+=" if step.op == "sum" and not inner else "="
-    return f"{left} {mark} {text}{f' where {where}' if where else ''}"
-
-
-def _products(e: Expr) -> Expr:
-    """The transpose of a product of matrices as the product of their transposes."""
-
-    def change(x: Expr) -> Expr:
-        match x:
-            case Attr(Bin("@", a, b), "T"):
-                return Bin("@", flipped(b), flipped(a))
-            case Attr(
-                CallE(Name("np.tensordot") as f, (a, b), (("axes", Seq("(", (left, right))),)), "T"
-            ):
-                return CallE(f, (b, a), (("axes", Seq("(", (right, left))),))
-            case Item(Item(base, inner), outer) if all(i in (ALL, NONE) for i in inner):
-                items = _composed(list(inner), list(outer))
-                if items is None:
-                    return x
-                return Item(base, items) if items else base
-            case _:
-                return x
-
-    def flipped(x: Expr) -> Expr:
-        return x.base if isinstance(x, Attr) and x.name == "T" else Attr(x, "T")
-
-    return mapped(e, change)
-
-
-def _composed(inner: list[Expr], outer: list[Expr]) -> tuple[Expr, ...] | None:
-    """The items of x[inner][outer] as one indexing; ``inner`` only inserts new axes."""
-    out: list[Expr] = []
-    while outer:
-        item = outer.pop(0)
-        if item == NONE:
-            out.append(NONE)
-            continue
-        under = inner.pop(0) if inner else ALL
-        if under == ALL:
-            out.append(item)
-        elif item == ALL:
-            out.append(NONE)
-        elif item != Num("0"):
-            return None
-    out += inner
-    while out and out[-1] == ALL:
-        out.pop()
-    return None if any(not isinstance(i, SliceE | Num) and i != NONE for i in out) else tuple(out)
-
-
-def _says_all(step: Assign) -> bool:
-    """Whether the code of a step is its formula: a map of elements at the same place."""
-    return (
-        step.op == "="
-        and not step.guards
-        and all(ix.atom is not None for ix in step.index)
-        and all(
-            not s.guards and (s.indices == step.index or not s.indices)
-            if isinstance(s, Load)
-            else not isinstance(s, IndexValue | Select)
-            for s in walk(step.body)
-        )
-    )
-
-
-def _merged(inner: str, outer: str) -> str:
-    """Two formulas as one: the value of the first put where the second names it."""
-    name, _, value = inner.partition(" = ")
-    pattern = rf"(?<![\w.]){re.escape(name)}(?![\w.])"
-    if not value or not re.search(pattern, outer):
-        return outer
-
-    def put(found: re.Match[str]) -> str:
-        before, after = outer[: found.start()].rstrip(), outer[found.end() :].lstrip()
-        alone = before[-1:] in ("=", "(", "") and after[:1] in ("", ")", ",")
-        added = before[-1:] in ("=", "(", ",", "+") and after[:1] in ("", ")", ",", "+", "-")
-        product = not any(mark in value for mark in (" + ", " - ", " where "))
-        return value if alone or " " not in value or (added and product) else f"({value})"
-
-    return re.sub(pattern, put, outer)
-
-
-def _wrapped(text: str, tail: str) -> list[str]:
-    """A long formula broken at its spaces, the axes after its last line."""
-    lines, line = [], ""
-    for word in comment_safe(text).split(" "):
-        if len(line) + len(word) + 7 > WIDTH and line:
-            lines.append(line)
-            line = "    " + word
-        else:
-            line = f"{line} {word}" if line else word
-    if len(line) + len(tail) + 9 > WIDTH:
-        return [*lines, line, f"    {tail}"] if tail else [*lines, line]
-    return [*lines, f"{line}   {tail}".rstrip()]
 
 
 def _bare(head: str, items: tuple[Expr, ...]) -> list[str]:

@@ -23,7 +23,6 @@ from codegen.classify import (
     Prefix,
     Sum,
     classify,
-    interval,
 )
 from codegen.index import Ix, Loop, constant, loop, lower, nonneg, substitute
 from codegen.numpy_bodies import body_value
@@ -58,6 +57,7 @@ from codegen.printer import (
     sequence,
 )
 from codegen.program import Assign, Binary, Dtype, Load, Number, Scalar, targets
+from codegen.spans import interval
 
 __all__ = ["reading_value"]
 
@@ -317,6 +317,8 @@ def _padded(scope: Scope, step: Assign) -> Value | None:
     if not isinstance(body, Load) or body.guards or not step.guards:
         return None
     buffer = scope.buffers[body.buffer]
+    if step.op in ("max", "min") and buffer.dtype != scope.buffers[step.target].dtype:
+        return None  # the identity of one dtype is a number of the other
     if not guarded_by_range(step.guards, body.indices, buffer.dims):
         return None
     out = output_loops(step)

@@ -9,11 +9,13 @@ Guarantees: any size of a symbolic dimension works at run time; the dtypes are t
 lines have at most 100 characters; equal programs give equal bytes; every valid step has a text
 (``codegen.numpy_steps``), the pretty readings are chosen only where they are equal.
 
-    emit ── numpy_function   a function's steps, their comments, what is inlined
-              ├─ numpy_readings   steps that have a word of NumPy's own: @, cumsum, concatenate
-              └─ numpy_steps      every step: broadcast, mask, reduce, store
-                   ├─ numpy_bodies   scalar formulas
-                   └─ numpy_reads    reads ── numpy_views (reshapes, windows, padding)
+    emit -- numpy_prepare       the program as its text is best written
+         -- numpy_function      a function's steps, comments, what is inlined
+              -- numpy_pieces   zeros filled slice by slice
+              -- numpy_readings steps that have a word of NumPy's own: @, cumsum, concatenate
+              -- numpy_steps    every step: broadcast, mask, reduce, store
+                   -- numpy_bodies   scalar formulas
+                   -- numpy_reads    reads, and numpy_views: reshapes, windows, padding
 """
 
 from __future__ import annotations

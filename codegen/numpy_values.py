@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from codegen.classify import sides
 from codegen.index import Dim, Floor, Gather, Guard, Ix, Loop, Mod, nonneg
 from codegen.names import Names
 from codegen.printer import (
@@ -38,6 +37,7 @@ from codegen.printer import (
     sequence,
 )
 from codegen.program import Buffer, BufferSource, Dtype, Load, Program
+from codegen.spans import sides
 
 Order: TypeAlias = Mapping[Loop, int]
 

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 
-from codegen.classify import windowed
 from codegen.index import Floor, Guard, Ix, Loop, bounds, constant, guard, nonneg
 from codegen.numpy_values import Order, Scope, Value, dims_only, linear, size, slice_item
 from codegen.printer import (
@@ -34,6 +33,7 @@ from codegen.printer import (
     sequence,
 )
 from codegen.program import Load
+from codegen.spans import windowed
 
 __all__ = ["guarded_by_range", "padded_read", "repeated", "reshaped", "sliding", "temporary"]
 

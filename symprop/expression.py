@@ -392,6 +392,11 @@ def _check_init(name: str, sizes: tuple[Ix, ...], init: Any) -> None:
         )
     if callable(init) or isinstance(init, int | float):
         return
+    if isinstance(init, str):
+        raise DeclarationError(
+            f"the start of {quoted(name)} must be an array or an initializer such as prop.He(), "
+            f"but is {quoted(init)}"
+        )
     found = np.shape(init)
     expected = tuple(s.value for s in sizes)
     if found != expected:
@@ -443,8 +448,14 @@ def size(x: Expr, axis: int) -> Expr:
 def describe(x: Expr) -> str:
     """The value in a message: its name, or what made it, with the place of declaration."""
     where = graph.origin(x.node).place
-    title = quoted(x.name) if x.name else "an expression"
+    title = quoted(x.name) if x.name else f"an expression{_of_leaves(x.node)}"
     return f"{title} ({where})" if where else title
+
+
+def _of_leaves(node: Node) -> str:
+    """ of 'x' and 'y': what an unnamed value was computed from, when that is little."""
+    names = [quoted(n.name) for n in graph.leaves([node]) if n.kind not in ("local", "constant")]
+    return f" of {' and '.join(sorted(names))}" if 0 < len(names) <= 2 else ""
 
 
 def as_expr(x: Any) -> Expr:

@@ -23,7 +23,8 @@ from symprop.errors import DeclarationError, listed, quoted
 __all__ = ["Constant", "Glorot", "He", "Initializer", "Zeros", "initializer"]
 
 Values = NDArray[np.float64]
-Initializer = Callable[[np.random.Generator, tuple[int, ...]], Values]
+# In quotes: naming np.random here would import it, and it is slow.
+Initializer = Callable[["np.random.Generator", tuple[int, ...]], Values]
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -50,6 +50,7 @@ from symprop.naming import LONGEST, Axes, Roles, dim_name, loop_names
 from symprop.scalars import FLOATS, Kind, Place, Reads, scalar
 from symprop.scatter import scattered
 from symprop.schedule import Schedule, schedule
+from symprop.settle import settled
 from symprop.term import Prod, coefficient
 
 __all__ = ["arguments", "lower"]
@@ -107,8 +108,9 @@ class _Common:
         """The sub-program of a block: equal blocks give one object."""
         key = (block,)
         if key not in self.blocks:
-            outputs = [(hint(n), n) for n in block.outputs]
-            plan = schedule(list(block.outputs), ())
+            values = settled(block.outputs)
+            outputs = [(hint(n), n) for n in values]
+            plan = schedule(values, ())
             named = dict(zip(block.leaves, block.names, strict=True))
             self.blocks[key] = _Lowering(
                 self, block.name or "block", "", list(block.leaves), plan, outputs, (), named
@@ -139,8 +141,12 @@ class _Common:
         return transform(ix, lambda a: self.legal_dim(a).ix() if isinstance(a, Dim) else None)
 
 
-def arguments(roots: Sequence[Node]) -> list[Leaf]:
-    """The leaves in order: by role, then as the user's expressions read them."""
+def arguments(roots: Sequence[Node], mentioned: bool = False) -> list[Leaf]:
+    """The leaves in order: by role, then as the user's expressions read them.
+
+    With ``mentioned``, those too that the user's expressions read but the values do not need (the
+    derivative of ``x*w`` in w does not need w).
+    """
     found: dict[Leaf, None] = {}
     seen: set[Node] = set(roots)
     needed: set[Node] = set()
@@ -160,7 +166,7 @@ def arguments(roots: Sequence[Node]) -> list[Leaf]:
             continue
         seen.add(node)
         if isinstance(node, Leaf):
-            if node in needed:
+            if mentioned or node in needed:
                 found[node] = None
             continue
         order = dict.fromkeys([*origin(node).inputs, *node.operands])

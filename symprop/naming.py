@@ -14,7 +14,7 @@ from functools import cache
 
 from codegen.index import Dim, Ix
 from symprop import term as t
-from symprop.graph import At, IndexOf, Leaf, Node, Output, Reduce, Region, Scan, hint, origin
+from symprop.graph import At, IndexOf, Leaf, Node, Output, Reduce, Region, Scan, hint, make_output, origin
 
 __all__ = ["LONGEST", "Axes", "Roles", "dim_name", "loop_names"]
 
@@ -61,7 +61,7 @@ class Roles:
             if missing:
                 pending.append(missing[0])
                 continue
-            word = hint(top) or self._role(top, [self._found.get(n, "") for n in needed])
+            word = "" if _local(top) else hint(top) or self._role(top, [self._found.get(n, "") for n in needed])
             own = bool(hint(top))
             self._found[top] = word if own or len(word) <= LONGEST else ""
             pending.pop()
@@ -73,8 +73,11 @@ class Roles:
             return []
         source = origin(node)
         if source.inputs:
+            primal = source.inputs[0]
+            if _adjoint(source.rule) and _local(primal):
+                return []
             if _adjoint(source.rule) or _rewritten(source.rule):
-                return [source.inputs[0]]
+                return [primal]
             if source.rule == "@":
                 return list(source.inputs)
         inner = _inner(node)
@@ -98,8 +101,18 @@ class Roles:
         if first and source.rule in _RULES:
             return f"{_RULES[source.rule]}_{first}"
         if isinstance(node, Output) and isinstance(node.of, Scan | Region):
-            return f"{node.of.block.name or 'value'}_{node.n + 1}"
+            return self._result(node, node.of)
         return _per(node)
+
+
+    def _result(self, node: Output, of: Scan | Region) -> str:
+        """A result of a block: the name of the block's first result, and what it is inside."""
+        inside = of.block.outputs[node.n]
+        own = "" if _local(inside) else hint(inside)
+        title = hint(make_output(of, 0)) or of.block.name or "value"
+        if not node.n:
+            return title
+        return f"{title}_{own}" if own else f"{title}_saved{node.n}"
 
 
 def _per(node: Node) -> str:
@@ -110,6 +123,11 @@ def _per(node: Node) -> str:
     if isinstance(r, IndexOf) and node.body is t.power(t.read(0), -1):
         return f"per_{dim_name(r.ix)}" if dim_name(r.ix) else ""
     return ""
+
+
+def _local(node: Node) -> bool:
+    """Whether a node is the leaf of a block: equal leaves of different blocks are one object."""
+    return isinstance(node, Leaf) and node.kind == "local"
 
 
 def _adjoint(rule: str) -> bool:
@@ -144,14 +162,31 @@ def _inner(node: Node) -> tuple[str, Node] | None:
             return None
         words.append(body.fn.name.partition("[")[0].partition("@")[0])
         body = body.args[0]
+    if reduced and node.op == "sum" and body is t.power(t.read(0), 2):
+        words, body = ["sum_squares"], t.read(0)
     if not words:
-        return None
+        return _centred(node)
     reads = [node.reads[k] for k in body.reads]
     nodes = list(dict.fromkeys(r.node for r in reads if isinstance(r, At)))
     if isinstance(body, t.Read) and nodes:
         return "_".join(words), nodes[0]
     if isinstance(body, t.Sum) and nodes:  # exp(z - max): named after what has the most axes
         return "_".join(words), max(nodes, key=lambda n: len(n.dims))
+    return None
+
+
+def _centred(node: Reduce) -> tuple[str, Node] | None:
+    """("centred", x) for x minus a multiple of its own sum."""
+    body, reads = node.body, node.reads
+    if not isinstance(body, t.Sum) or len(body.terms) != 2 or len(reads) != 2:
+        return None
+    for part, k in body.terms:
+        if isinstance(part, t.Read) and k == 1:
+            first, second = reads[part.k], reads[1 - part.k]
+            if isinstance(first, At) and isinstance(second, At) and isinstance(second.node, Reduce):
+                total = second.node
+                if total.operands == (first.node,) and len(total.loops) > total.nout:
+                    return "centred", first.node
     return None
 
 

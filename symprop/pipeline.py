@@ -43,7 +43,7 @@ from symprop.expression import Expr
 from symprop.graph import Leaf, Node, Opaque, Output, Region, Scan, hint, topological
 from symprop.header import counts, formulas
 from symprop.lower import arguments, lower
-from symprop.settle import name_sources, orient, read_sizes
+from symprop.settle import name_sources, settled
 
 __all__ = [
     "BACKENDS",
@@ -137,7 +137,7 @@ class Stage:
 
 
 def _describe(work: Work) -> Work:
-    shown = [title or hint(n) for title, n in work.outputs]
+    shown = dict.fromkeys(title or hint(n) for title, n in work.outputs)
     title = f"{work.name}: {', '.join(identifier(s) for s in shown if s)}".rstrip(": ")
     short = title if len(title) <= 90 else f"{title[:86]} ..."
     lines = [f"{short}.", "", *formulas(work.outputs)]
@@ -159,7 +159,7 @@ def _simplify(work: Work) -> Work:
 
 
 def _settle(work: Work) -> Work:
-    return work.with_roots(orient(read_sizes(work.roots)))
+    return work.with_roots(settled(work.roots))
 
 
 def _lower(work: Work) -> Work:
@@ -266,6 +266,7 @@ class Compiled:
     program: Program
     text: str
     leaves: tuple[Leaf, ...]
+    mentioned: tuple[str, ...]  # names of variables that the outputs turned out not to need
     build: Callable[[str, str], Callable[..., Any]]
     stages: tuple[Stage, ...] = field(compare=False)
 
@@ -315,11 +316,13 @@ def compile_program(
     pairs = _united([(_target(s), _node(new)) for s, new in updates])
     work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
     check_leaves(work.roots)
+    known = arguments(work.roots, mentioned=True)
     work, stages = run(work)
     assert work.program is not None
     leaves = arguments([*work.roots, *(leaf for leaf, _ in work.updates)])
     handed = tuple(leaf for leaf in leaves if leaf.kind != "constant")
-    return Compiled(work.program, work.source, handed, BACKENDS[backend].build, stages)
+    other = tuple(leaf.name for leaf in known if leaf not in handed and leaf.kind != "local")
+    return Compiled(work.program, work.source, handed, other, BACKENDS[backend].build, stages)
 
 
 def _node(value: Any) -> Node:
@@ -421,7 +424,13 @@ class Function:
         if arrays is not None and named:
             raise DataError("hand in one mapping or keywords, not both")
         given = named if arrays is None else arrays
-        ready, _ = prepare(given, self.leaves, self.dtype, check_finite=self.check_finite)
+        ready, _ = prepare(
+            given,
+            self.leaves,
+            self.dtype,
+            ignored=self.compiled.mentioned,
+            check_finite=self.check_finite,
+        )
         for leaf in self._changed:
             if ready[leaf.name] is not given[leaf.name]:
                 raise DataError(

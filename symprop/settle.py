@@ -2,6 +2,7 @@
 
     name    a named view of an unnamed value gives it the name       grad_W = sum.T -> sum too
     sizes   a value that is a size alone is read as the size         n = batch; x/n -> x/batch
+    split   a formula that stands twice in one body is a value of its own
     orient  a value that is only read transposed is made transposed  (a.T @ b).T -> b.T @ a
 
 In: roots. Out: roots of equal values.
@@ -17,24 +18,34 @@ from codegen.index import Gather, Ix, Loop, guard
 from symprop import graph
 from symprop import term as t
 from symprop.graph import (
+    FLOATS,
     At,
     IndexOf,
     Leaf,
     Node,
+    Origin,
     Reading,
     Reduce,
     carry_over,
     hint,
+    origin,
     rebuild,
+    remember,
     rename,
     swap_sources,
     topological,
 )
 from symprop.make import make
+from symprop.scalars import expand
 
-__all__ = ["name_sources", "orient", "read_sizes"]
+__all__ = ["name_sources", "settled"]
 
 Order = tuple[int, ...]
+
+
+def settled(roots: Sequence[Node]) -> list[Node]:
+    """The roots with sizes read as sizes, repeats split off and values laid out as read."""
+    return orient(split_repeats(read_sizes(roots)))
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -98,6 +109,86 @@ def _remade(node: Reduce, loops: Sequence[Loop], reads: Sequence[Reading]) -> No
     return make(
         node.op, loops, node.nout, node.guards, node.body, reads, node.dtype, node.accumulator
     )
+
+
+# --- repeated formulas ---------------------------------------------------------------------------
+
+
+def split_repeats(roots: Sequence[Node]) -> list[Node]:
+    """The roots; what one formula computes twice is computed once, as a value of its own."""
+    new: dict[Node, Node] = {}
+    for node in topological(roots):
+        rebuilt = rebuild(node, new)
+        if isinstance(rebuilt, Reduce):
+            rebuilt = _split(rebuilt)
+        if rebuilt is not node:
+            carry_over(node, rebuilt)
+            new[node] = rebuilt
+    return [new.get(r, r) for r in roots]
+
+
+def _split(node: Reduce) -> Node:
+    if node.guards or node.dtype not in FLOATS or t.operations(node.body) < 3:
+        return node
+    body = expand(node.body)
+    repeated = _repeated(node, body)
+    if not repeated:
+        return node
+    reads = list(node.reads)
+    stand: dict[t.Term, t.Term] = {}
+    for part in repeated:
+        found = _value(node, part)
+        stand[part] = t.read(len(reads))
+        reads.append(found)
+    body = t.rewrite(body, stand.get)
+    return make(node.op, node.loops, node.nout, (), body, reads, node.dtype, node.accumulator)
+
+
+def _repeated(node: Reduce, body: t.Term) -> list[t.Term]:
+    """The largest formulas that stand at two places or more."""
+    count: dict[t.Term, int] = {}
+    stack = [body]
+    while stack:
+        x = stack.pop()
+        count[x] = count.get(x, 0) + 1
+        if count[x] == 1:
+            stack.extend(t.children(x))
+    found: list[t.Term] = []
+    stack = [body]
+    seen: set[t.Term] = set()
+    while stack:
+        x = stack.pop()
+        if x in seen:
+            continue
+        seen.add(x)
+        if count[x] > 1 and _worth_a_value(node, x):
+            found.append(x)
+        else:
+            stack.extend(t.children(x))
+    return found
+
+
+def _worth_a_value(node: Reduce, x: t.Term) -> bool:
+    if isinstance(x, t.Read) or not x.reads or (isinstance(x, t.Call) and x.fn.kind == "bool"):
+        return False
+    floats = [isinstance(r, At) and r.node.dtype in FLOATS for r in (node.reads[k] for k in x.reads)]
+    heavy = isinstance(x, t.Call) and x.fn is not t.SELECT
+    divides = isinstance(x, t.Prod) and any(n < 0 for _, n in x.factors)
+    return all(floats) and (heavy or divides or t.operations(x) >= 2)
+
+
+def _value(node: Reduce, part: t.Term) -> At:
+    """The value of a part of a body over the loops that it needs, and how to read it."""
+    mine = [node.reads[k] for k in part.reads]
+    used = {v for r in mine if isinstance(r, At) for ix in _read_ixs(r) for v in ix.loops}
+    loops = [v for v in node.loops if v in used]
+    made = make("sum", loops, len(loops), (), part, node.reads, node.dtype)
+    remember(made, Origin(origin(node).place, "part", (node,)))
+    return At(made, tuple(v.ix() for v in loops))
+
+
+def _read_ixs(r: At) -> list[Ix]:
+    return [*r.index, *(g.ix for g in r.guards)]
 
 
 # --- layout --------------------------------------------------------------------------------------

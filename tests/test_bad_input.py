@@ -353,12 +353,12 @@ def test_a_parameter_that_the_loss_does_not_read() -> None:
     x = prop.input("x", 3)
     used = prop.parameter("used", 3, init=np.ones(3))
     unused = prop.parameter("unused", (2, 2), init=np.ones((2, 2)))
-    loss = prop.sum(x * used)
+    loss = prop.sum(x * prop.square(used))
     gradients = prop.compile(prop.gradient(loss, [used, unused]), dtype="float64")
     values = {"x": np.ones(3), "used": np.ones(3)}
     values |= {"unused": np.ones((2, 2))} if "unused" in gradients.inputs else {}
     first, second = gradients(values)
-    np.testing.assert_array_equal(first, np.ones(3))
+    np.testing.assert_array_equal(first, [2.0, 2.0, 2.0])
     np.testing.assert_array_equal(second, np.zeros((2, 2)))
 
 

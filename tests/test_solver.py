@@ -227,7 +227,6 @@ def test_gradients_of_chains_are_exact_adjoints(free: bool, lookups: bool) -> No
         np.testing.assert_array_equal(simple, back, err_msg=f"chain {seed}: {chain.steps}")
         if any(unsolved(n) for n in topological([pulled.node])):
             left.append((seed, chain.steps))
-    print("unsolved", len(left))
     assert len(left) <= CHAINS // 10, f"{len(left)} of {CHAINS} keep equality guards: {left[:3]}"
 
 

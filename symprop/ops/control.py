@@ -177,6 +177,16 @@ def _check_carries(carries: Sequence[Expr], nexts: Sequence[Expr]) -> None:
                              f"{shape_text(c)} into {shape_text(n)}: it must keep its shape")  # fmt: skip
 
 
+def _parameter_names(fn: Callable[..., Any], count: int) -> list[str]:
+    """The names that a function gives to its arguments, or numbered ones."""
+    code = getattr(fn, "__code__", None)
+    names = [] if code is None else list(code.co_varnames[: code.co_argcount])
+    names = [n for n in names if n != "self"]
+    if len(names) == count and all(n.isascii() for n in names):
+        return names
+    return [f"input{k}" if count > 1 else "input" for k in range(count)]
+
+
 def region(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A repeated part of a network: ``region("block0")(function)(x)``.
 
@@ -194,7 +204,7 @@ def region(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             if not outs:
                 raise DeclarationError(f"the region {quoted(name)} returned nothing")
             title = name.rstrip("0123456789_.") or name
-            titles = [f"input{k}" if len(exprs) > 1 else "input" for k in range(len(exprs))]
+            titles = _parameter_names(fn, len(exprs))
             block, captured = _close(inner, [e.node for e in outs], title, name, titles)
             node = graph.make_region(block, [*(e.node for e in exprs), *captured])
             found = [finish(o, "region", exprs) for o in graph.outputs_of(node)]

@@ -166,7 +166,10 @@ class ElementwiseOp:
             _IN_FORMULA.reset(inside)
 
     def _term(self, expr: Any) -> Term:
-        return fm.from_sympy(expr, {s: tm.read(k) for k, s in enumerate(self.symbols)})
+        try:
+            return fm.from_sympy(expr, {s: tm.read(k) for k, s in enumerate(self.symbols)})
+        except DeclarationError as error:
+            raise DeclarationError(f"the formula of {quoted(self.name)}: {error}") from error
 
     @cached_property
     def formula_term(self) -> Term:

@@ -53,7 +53,8 @@ def getitem(x: Expr, key: Any) -> Expr:
     """x[key] with NumPy's meaning."""
     items = _parse(x, key)
     arrays = [i.array for i in items if i.array is not None]
-    places = [k for k, i in enumerate(items) if i.kind == "array"]
+    # Among arrays a number counts as one, as in NumPy: x[0, :, [1, 2]] has the array's axes first.
+    places = [k for k, i in enumerate(items) if arrays and i.kind in ("array", "at")]
     shape = broadcast("an index", arrays) if arrays else ()
     joined = bool(places) and places == list(range(places[0], places[-1] + 1))
     extents: list[Ix] = []

@@ -250,23 +250,30 @@ def einsum(subscripts: str, *operands: Any) -> Expr:
     parts = left.split(",")
     if not all(p.isalpha() or not p for p in (*parts, right)) or len(parts) != len(exprs):
         raise DeclarationError(
-            f"einsum needs letters for {len(exprs)} operands as in 'ij,jk->ik', "
-            f"but got {quoted(subscripts)}"
+            f"einsum needs letters for its {len(exprs)} operands "
+            f"({', '.join(map(describe, exprs))}) as in 'ij,jk->ik', but got {quoted(subscripts)}"
         )
     letters = "".join(parts)
     if not arrow:
         right = "".join(sorted(c for c in dict.fromkeys(letters) if letters.count(c) == 1))
     if any(c not in letters for c in right) or len(set(right)) != len(right):
-        raise DeclarationError(f"the output of einsum {quoted(subscripts)} must use each letter "
-                               "once, from the operands")  # fmt: skip
+        raise DeclarationError(
+            f"the output of einsum {quoted(subscripts)} must use each letter once, from its "
+            f"operands ({', '.join(map(describe, exprs))})"
+        )
     sizes: dict[str, Ix] = {}
+    owner: dict[str, Expr] = {}
     for part, e in zip(parts, exprs, strict=True):
         if len(part) != e.ndim:
             raise ShapeError(f"einsum gives {quoted(part)} for {describe(e)}, which is "
                              f"{shape_text(e)}")  # fmt: skip
         for c, d in zip(part, e.node.dims, strict=True):
             if sizes.setdefault(c, d) is not d:
-                raise ShapeError(f"einsum letter {c!r} is {sizes[c]!r} and {d!r} ({describe(e)})")
+                raise ShapeError(
+                    f"einsum letter {c!r} is {sizes[c]!r} in {describe(owner[c])} and {d!r} in "
+                    f"{describe(e)}"
+                )
+            owner.setdefault(c, e)
     order = [*right, *(c for c in dict.fromkeys(letters) if c not in right)]
     loops = fresh([sizes[c] for c in order])
     at = {c: item.ix() for c, item in zip(order, loops, strict=True)}

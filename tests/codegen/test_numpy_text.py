@@ -665,6 +665,20 @@ def repeated_block() -> tuple[Program, str]:
 
 
 @case
+def block_that_needs_a_size() -> tuple[Program, str]:
+    inner = Building("mean", batch=None, unit=3)
+    x = inner.declare("x", "unit")
+    y = inner.step("y", "unit", "=", lambda u: x[u] / inner.axes["batch"])
+    body = inner.done(y)
+    p = Building("f", batch=None, unit=3)
+    a = p.declare("a", "batch unit")
+    p.step("s", "unit", "sum batch", lambda u, b: a[b, u])
+    p.declare("m", "unit", "scratch")
+    p.steps.append(Block(("m",), ("s",), body))
+    return p.done("m"), "m = mean(s, batch)"
+
+
+@case
 def recurrence() -> tuple[Program, str]:
     inner = Building("turn", batch=None, unit=3)
     h, x = inner.declare("h", "batch unit"), inner.declare("x", "batch unit")
@@ -728,6 +742,31 @@ def guarded_logarithm_in_a_step_before() -> tuple[Program, str]:
     y = p.step("y", "batch", "=", lambda b: select(x[b] > 0, log[b], 0))
     z = p.step("z", "batch", "=", lambda b: y[b] + select(x[b] > 1, log[b], 0))
     return p.done(y, z), '@np.errstate(divide="ignore", invalid="ignore")'
+
+
+@case
+def interleaved() -> tuple[Program, str]:
+    p = Building("f", batch=None, even=4, odd=3, wide=7)
+    x, z = p.declare("x", "batch even"), p.declare("z", "batch odd")
+    y = p.step(
+        "y", "batch wide", "=",
+        lambda b, i: x.guarded(b, floordiv(i, 2), guards=where(guard(mod(i, 2), "==")))
+        + z.guarded(b, floordiv(i + 1, 2) - 1, guards=where(guard(mod(i + 1, 2), "=="))),
+    )  # fmt: skip
+    return p.done(y), "y[:, 1::2] = z"
+
+
+@case
+def laid_together() -> tuple[Program, str]:
+    p = Building("f", batch=None, wide=7, small=3)
+    x, z, s = p.declare("x", "batch small"), p.declare("z", "wide"), p.declare("s", "")
+    y = p.step(
+        "y", "batch wide", "=",
+        lambda b, i: 2 * x.guarded(b, i - 1, guards=where(at_least(i, 1), at_least(i * 0 + 3, i)))
+        + z.guarded(i, guards=where(guard(b, "==")))
+        - s.guarded(guards=where(guard(i - 2, "=="))),
+    )  # fmt: skip
+    return p.done(y), "y[:, 1:4] += 2 * x"
 
 
 @case
