@@ -1,12 +1,12 @@
 """symprop: declare a network as expressions, derive its gradients, read them, ship them.
 
-    expression, ops, layers     what a user writes: values, functions, parameters
-    graph, make, solver, term   GRAPH: one kind of value, canonical at construction
-    gradient                    the one derivative rule, reverse and forward
-    simplify                    rules as data under a cost gate
-    lower, pipeline             GRAPH to PROGRAM (codegen.program), the pass list, compile
-    training, checkpoint, cli   the loop, the files, the command line
-    oracle                      what everything is tested against
+expression, ops, layers     what a user writes: values, functions, parameters
+graph, make, solver, term   GRAPH: one kind of value, canonical at construction
+gradient                    the one derivative rule, reverse and forward
+simplify                    rules as data under a cost gate
+lower, pipeline             GRAPH to PROGRAM (codegen.program), the pass list, compile
+training, checkpoint, cli   the loop, the files, the command line
+oracle                      what everything is tested against
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
         f"path ({getattr(_codegen, '__file__', 'unknown')}): remove or rename it"
     )
 
-from codegen.index import dim as Dim  # noqa: E402, N812
-from symprop.derivation import derivation  # noqa: E402
-from symprop.errors import (  # noqa: E402
+from codegen.index import dim as Dim  # noqa: N812
+from symprop.derivation import derivation
+from symprop.errors import (
     DataError,
     DeclarationError,
     ShapeError,
@@ -29,7 +29,7 @@ from symprop.errors import (  # noqa: E402
     UnsupportedError,
     VerificationError,
 )
-from symprop.expression import (  # noqa: E402
+from symprop.expression import (
     Expr,
     constant,
     index,
@@ -41,8 +41,11 @@ from symprop.expression import (  # noqa: E402
     size,
     state,
 )
-from symprop.gradient import gradient, jvp, vjp  # noqa: E402
-from symprop.ops.composite import (  # noqa: E402
+from symprop.function import Function, compile
+from symprop.gradient import gradient, jvp, vjp
+from symprop.initialize import Constant, Glorot, He, Initializer, Zeros
+from symprop.layers import Dense, Sequential
+from symprop.ops.composite import (
     attention,
     avg_pool2d,
     batch_norm,
@@ -56,9 +59,9 @@ from symprop.ops.composite import (  # noqa: E402
     rms_norm,
     softmax,
 )
-from symprop.ops.control import region, scan, stop_gradient, update  # noqa: E402
-from symprop.ops.declare import define as elementwise  # noqa: E402
-from symprop.ops.elementwise import (  # noqa: E402
+from symprop.ops.control import region, scan, stop_gradient, update
+from symprop.ops.declare import define as elementwise
+from symprop.ops.elementwise import (
     abs,
     clip,
     cos,
@@ -88,8 +91,8 @@ from symprop.ops.elementwise import (  # noqa: E402
     square,
     tanh,
 )
-from symprop.ops.indexing import concat, embedding, flip, pad, stack, take  # noqa: E402
-from symprop.ops.structural import (  # noqa: E402
+from symprop.ops.indexing import concat, embedding, flip, pad, stack, take
+from symprop.ops.structural import (
     argmax,
     argmin,
     broadcast_to,
@@ -106,13 +109,11 @@ from symprop.ops.structural import (  # noqa: E402
     transpose,
     where,
 )
-from symprop.pipeline import Function, compile, initial_values  # noqa: E402
-from symprop.initialize import Constant, Glorot, He, Initializer, Zeros  # noqa: E402, I001  - these read the names above
-from symprop.layers import Dense, Sequential  # noqa: E402
-from symprop.optimizers import SGD, Adam, Momentum, Optimizer  # noqa: E402
-from symprop.training import Trainer, TrainingStep, training_step  # noqa: E402
+from symprop.optimizers import SGD, Adam, Momentum, Optimizer
+from symprop.training import Trainer, TrainingStep, training_step
 
 __all__ = [
+    "SGD",
     "Adam",
     "Constant",
     "DataError",
@@ -126,7 +127,6 @@ __all__ = [
     "Initializer",
     "Momentum",
     "Optimizer",
-    "SGD",
     "Sequential",
     "ShapeError",
     "SympropError",

@@ -30,6 +30,7 @@ from symprop.graph import (
     Reduce,
     Region,
     Scan,
+    block_over,
     local_like,
     make_block,
     make_output,
@@ -173,7 +174,7 @@ def _tight_block(
     """The block over the leaves it uses, renumbered, and their positions."""
     used = set(topological(outputs))
     kept = tuple(k for k, leaf in enumerate(leaves) if leaf in used)
-    block, _ = _numbered([leaves[k] for k in kept], outputs, name, [names[k] for k in kept])
+    block = block_over([leaves[k] for k in kept], outputs, name, [names[k] for k in kept])
     return block, kept
 
 
@@ -226,7 +227,7 @@ def _pull_scan(node: Scan, gs: Mapping[int, Node], need: Sequence[bool]) -> list
     consts = [(a, b) for a, b in zip(const_leaves, const_args, strict=True) if a in used]
     leaves = [*carry_leaves, *(a for a, _ in pairs), *(a for a, _ in consts)]
     arguments = [*first, *(b for _, b in pairs), *(b for _, b in consts)]
-    reverse, _used = _numbered(leaves, outputs, "d_scan", [titles[x] or "value" for x in leaves])
+    reverse = block_over(leaves, outputs, "d_scan", [titles[x] or "value" for x in leaves])
     back = graph.make_scan(
         reverse, node.length, not node.reverse, len(carry_leaves), len(pairs), arguments
     )
@@ -239,22 +240,6 @@ def _pull_scan(node: Scan, gs: Mapping[int, Node], need: Sequence[bool]) -> list
     for m, k in enumerate(d_slice):
         result.append((node.arguments[k], make_output(back, len(carry_leaves) + m)))
     return result
-
-
-def _numbered(
-    leaves: Sequence[Leaf], outputs: Sequence[Node], name: str, names: Sequence[str]
-) -> tuple[Block, None]:
-    """A block over exactly these leaves, renumbered by position."""
-    temporary: dict[Node, Node] = {
-        leaf: graph.new_leaf("local", f"%t{m}", leaf.dims, leaf.dtype, low=leaf.low, high=leaf.high)
-        for m, leaf in enumerate(leaves)
-    }
-    outs = graph.substitute(outputs, temporary)
-    final: dict[Node, Node] = {
-        temporary[leaf]: local_like(m, leaf) for m, leaf in enumerate(leaves)
-    }
-    outs = graph.substitute(outs, final)
-    return make_block(list(final.values()), outs, name, names), None  # type: ignore[arg-type]
 
 
 def push_many(node: Scan | Region | Opaque, tangents: Mapping[Node, Node]) -> dict[int, Node]:
@@ -282,10 +267,10 @@ def push_many(node: Scan | Region | Opaque, tangents: Mapping[Node, Node]) -> di
     names = [*block.names, *(f"t_{block.names[k] or k}" for k in _true(moving))]
     if isinstance(node, Region):
         wider = make_block(
-            [*block.leaves, *seeds.values()],
+            [*block.leaves, *(s for s in seeds.values() if isinstance(s, Leaf))],
             [*block.outputs, *outs],
             block.name,
-            names,  # type: ignore[list-item]
+            names,
         )
         both = graph.make_region(wider, [*node.arguments, *given.values()])
         return {n: make_output(both, len(block.outputs) + n) for n in range(len(outs))}
@@ -313,7 +298,7 @@ def _push_scan(
     carry_out = [outs[k] for k in given if k < nc]
     outputs = [*block.outputs[:nc], *carry_out, *block.outputs[nc:], *outs[nc:]]
     leaves = [*c_leaf, *s_leaf, *k_leaf]
-    wider, _ = _numbered(leaves, outputs, block.name, [title[x] for x in leaves])
+    wider = block_over(leaves, outputs, block.name, [title[x] for x in leaves])
     both = graph.make_scan(
         wider, node.length, node.reverse, len(c_leaf), len(s_leaf), [*c_arg, *s_arg, *k_arg]
     )

@@ -217,7 +217,8 @@ class Expr:
         return cast(Expr, _functions().reshape(self, shape[0] if len(shape) == 1 else shape))
 
     def transpose(self, *axes: Any) -> Expr:
-        return cast(Expr, _functions().transpose(self, (axes[0] if len(axes) == 1 else axes) or None))
+        order = (axes[0] if len(axes) == 1 else axes) or None
+        return cast(Expr, _functions().transpose(self, order))
 
     def astype(self, dtype: str) -> Expr:
         return cast_to(self, dtype)
@@ -310,7 +311,8 @@ def _parse_dim(part: Any, what: str) -> tuple[Ix, str]:
         size = int(text)
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise DeclarationError(
-            f"a dimension of {what} must be a positive whole number or a name, but is {quoted(part)}"
+            f"a dimension of {what} must be a positive whole number or a name, but is "
+            f"{quoted(part)}"
         )
     return as_ix(int(size)), name
 
@@ -453,7 +455,7 @@ def describe(x: Expr) -> str:
 
 
 def _of_leaves(node: Node) -> str:
-    """ of 'x' and 'y': what an unnamed value was computed from, when that is little."""
+    """of 'x' and 'y': what an unnamed value was computed from, when that is little."""
     names = [quoted(n.name) for n in graph.leaves([node]) if n.kind not in ("local", "constant")]
     return f" of {' and '.join(sorted(names))}" if 0 < len(names) <= 2 else ""
 

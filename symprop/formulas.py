@@ -119,7 +119,8 @@ class _Spelling:
         if isinstance(value, Num) and value.text in ("1", "1.0"):
             return Name(f"[{condition}]")
         text = flat(value)
-        return Name(f"{text if isinstance(value, Name | Num | CallE) else f'({text})'} [{condition}]")
+        text = text if isinstance(value, Name | Num | CallE) else f"({text})"
+        return Name(f"{text} [{condition}]")
 
     def condition(self, g: Guard) -> str:
         """A guard with its negative terms on the right: i >= j + 1."""
@@ -209,7 +210,6 @@ class _Spelling:
         loops = [v for v in found if isinstance(v, Loop)]
         whole = len(loops) == len(found) and len(set(loops)) == len(loops)
         return loops if whole and 1 <= len(loops) <= 2 else None
-
 
     # --- positions of extrema ------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """GRAPH: one kind of value. Reduce a scalar formula over loops, reading operands at computed
 indices, where the guards hold.
 
-    Node   := Leaf(dims, dtype, kind)                      -- input parameter state constant scalar
-                                                              key (of a generator) local (of a block)
+    Node   := Leaf(dims, dtype, kind)                      -- input parameter state constant
+                                                              scalar key local (of a block)
             | Reduce(op, loops, nout, guards, body, reads) -- the one value kind
             | Scan(length, reverse, carries, slices, constants, block)  -- a recurrence
             | Region(block, operands)                      -- a repeated block, called
@@ -14,8 +14,8 @@ indices, where the guards hold.
     read   := node[ix, ...] when guard*                    -- exactly 0 where a guard is false
             | INDEX ix                                     -- the integer value of an index, a size
     guard  := ix >= 0 | ix == 0                            -- a point outside contributes nothing;
-                                                              an elementwise node is exactly 0 there;
-                                                              one that gathers is asked after the others
+                                                              a map is exactly 0 there;
+                                                              gathers are asked last
     body   := symprop.term over the reads
 
 In: declarations. Out: immutable, interned nodes with dims, dtype and a structural digest.
@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -101,6 +102,9 @@ class Leaf(Node):
     default: float | None
     init: Any
     where: str
+    _name: str
+    _low: Ix
+    _high: Ix
 
     @property
     def name(self) -> str:
@@ -119,7 +123,7 @@ class At(NamedTuple):
     """A read of a node's element; exactly 0 where a guard is false."""
 
     node: Node
-    index: tuple[Ix, ...]
+    index: tuple[Ix, ...]  # type: ignore[assignment]  # a tuple's own method, of no use here
     guards: tuple[Guard, ...] = ()
 
 
@@ -312,9 +316,9 @@ def remember(node: Node, source: Origin) -> Node:
 
 def place() -> str:
     """File and line of the innermost caller outside symprop: "model.py:14"."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     if frame is None:
         return ""
     file = frame.f_code.co_filename
@@ -363,7 +367,7 @@ def local_leaf(
         found = new_leaf("local", f"%{position}", dims, dtype, low=low, high=high)
         found.where = ""
         NODES[key] = found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def local_like(position: int, node: Node, drop: int = 0) -> Leaf:
@@ -387,7 +391,7 @@ def make_block(
         )
         found.name, found.names = name, tuple(names) or ("",) * len(leaves)
         NODES[key] = found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def make_scan(
@@ -406,7 +410,7 @@ def make_scan(
             *(n.digest for n in arguments),
         )  # fmt: skip
         NODES[key] = found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def make_region(block: Block, arguments: Sequence[Node]) -> Region:
@@ -419,7 +423,7 @@ def make_region(block: Block, arguments: Sequence[Node]) -> Region:
         found.dims, found.dtype = (), "float"
         found.digest = digest(b"region", block.digest, *(n.digest for n in arguments))
         NODES[key] = found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def make_opaque(
@@ -438,7 +442,7 @@ def make_opaque(
             b"opaque", atom.name.encode(), repr(extra).encode(), *(n.digest for n in arguments)
         )
         NODES[key] = found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def make_output(of: Scan | Region | Opaque, n: int) -> Node:
@@ -457,13 +461,30 @@ def make_output(of: Scan | Region | Opaque, n: int) -> Node:
             found.dtype = inner.dtype
         found.digest = digest(b"output", of.digest, str(n).encode())
         NODES[key] = found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def outputs_of(node: Scan | Region | Opaque) -> tuple[Node, ...]:
     """All results of a node with several."""
     count = len(node.results) if isinstance(node, Opaque) else len(node.block.outputs)
     return tuple(make_output(node, n) for n in range(count))
+
+
+def block_over(
+    leaves: Sequence[Leaf], outputs: Sequence[Node], name: str = "", names: Sequence[str] = ()
+) -> Block:
+    """The block over exactly these leaves of any graph, renumbered by position."""
+    final: dict[Node, Node] = {leaf: local_like(k, leaf) for k, leaf in enumerate(leaves)}
+    if any(a is not b for a, b in final.items()):
+        # Positions may shift onto each other: go through leaves that no block has.
+        away: dict[Node, Node] = {leaf: _apart(leaf, k) for k, leaf in enumerate(leaves)}
+        outputs = substitute(outputs, away)
+        outputs = substitute(outputs, {away[leaf]: new for leaf, new in final.items()})
+    return make_block(list(final.values()), outputs, name, names)  # type: ignore[arg-type]
+
+
+def _apart(leaf: Leaf, k: int) -> Leaf:
+    return new_leaf("local", f"%t{k}", leaf.dims, leaf.dtype, low=leaf.low, high=leaf.high)
 
 
 # --- bounds, traversal, rebuilding -----------------------------------------------------------
@@ -542,6 +563,7 @@ def gathered_at(node: Node, index: Sequence[Ix]) -> Ix:
 
 def swap_sources(ix: Ix, new: Mapping[Node, Node]) -> Ix:
     """The index with gather sources replaced."""
+
     def change(atom: object) -> Ix | None:
         if isinstance(atom, Gather):
             source: Any = new.get(atom.source, atom.source)  # type: ignore[call-overload]
@@ -569,9 +591,7 @@ def rebuild(node: Node, new: Mapping[Node, Node]) -> Node:
     assert isinstance(node, Scan | Region | Opaque)
     arguments = [new.get(a, a) for a in node.arguments]
     if isinstance(node, Scan):
-        return make_scan(
-            node.block, node.length, node.reverse, node.ncarry, node.nslice, arguments
-        )
+        return make_scan(node.block, node.length, node.reverse, node.ncarry, node.nslice, arguments)
     if isinstance(node, Region):
         return make_region(node.block, arguments)
     return make_opaque(node.atom, arguments, dict(node.attributes))

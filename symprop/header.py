@@ -49,7 +49,7 @@ _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=", "&", "|")
 Poly: TypeAlias = dict[tuple[str, ...], int]
 
 
-# --- formulas --------------------------------------------------------------------------------------
+# --- formulas ------------------------------------------------------------------------------------
 
 
 def formulas(outputs: Sequence[tuple[str, Node]]) -> list[str]:
@@ -97,9 +97,8 @@ def _right(node: Node, depth: int) -> str:
         return t.render(node.body, lambda k: "x")
     if rule in _COMPARISONS and len(inputs) == 2:
         return f"{_tight(inputs[0], depth)} {rule} {_tight(inputs[1], depth)}"
-    if rule == "where" and len(inputs) == 1 and isinstance(node, Reduce):
-        if node.body is t.select(t.read(0), 1, 0):
-            return f"[{_name(inputs[0], depth)}]"
+    if rule == "where" and len(inputs) == 1 and _indicator(node):
+        return f"[{_name(inputs[0], depth)}]"
     if rule in ("+", "-", "*", "/", "@") and len(inputs) == 2 and _plain(node, rule):
         return _joined(rule, inputs, depth)
     if rule == "transpose" and inputs and len(node.dims) == 2:
@@ -109,6 +108,11 @@ def _right(node: Node, depth: int) -> str:
     if rule and inputs:
         return f"{rule}({', '.join(_name(n, depth) for n in inputs)})"
     return _body(node, depth) if isinstance(node, Reduce) and _map(node) else "..."
+
+
+def _indicator(node: Node) -> bool:
+    """Whether a value is 1 where its only operand holds, else 0."""
+    return isinstance(node, Reduce) and node.body is t.select(t.read(0), 1, 0)
 
 
 def _number(node: Reduce) -> bool:
@@ -244,7 +248,7 @@ def _added(polys: Iterable[Poly]) -> Poly:
 
 
 def _text(poly: Poly) -> str:
-    parts = []
+    parts: list[str] = []
     for key in sorted(poly, key=lambda x: (-len(x), x)):
         k = poly[key]
         if not k:

@@ -6,21 +6,36 @@ the same start in every width.
 Guarantees: the same generator state gives the same array; an initialiser is immutable and can be
 shared between parameters.
 
-It does not know layers, and it does not choose which generator a parameter gets.
+`initial_values` draws the parameters of expressions, each from a generator of its own.
+It does not know layers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from symprop.errors import DeclarationError, listed, quoted
+from symprop.arguments import arguments, check_leaves
+from symprop.data import storage_dtype
+from symprop.errors import DeclarationError, at, listed, quoted
+from symprop.expression import Expr
+from symprop.graph import Leaf
 
-__all__ = ["Constant", "Glorot", "He", "Initializer", "Zeros", "initializer"]
+__all__ = [
+    "Constant",
+    "Glorot",
+    "He",
+    "Initializer",
+    "Zeros",
+    "initial_values",
+    "initializer",
+]
 
 Values = NDArray[np.float64]
 # In quotes: naming np.random here would import it, and it is slow.
@@ -98,3 +113,42 @@ def initializer(init: str | Initializer) -> Initializer:
             f"init must be a name or a function (rng, shape) -> array, but is {quoted(init)}"
         )
     return init
+
+
+# --- initial values ------------------------------------------------------------------------------
+
+
+def initial_values(
+    values: Expr | Sequence[Expr], seed: int = 0, dtype: str = "float32"
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Fresh arrays for the parameters and states that the expressions read, by name.
+
+    Guarantees: a parameter's start depends on the seed, its name and its initializer alone; it is
+    drawn in float64 and then rounded.
+    """
+    shown: list[Any] = list(values) if isinstance(values, list | tuple) else [values]
+    for value in shown:
+        if not isinstance(value, Expr):
+            raise DeclarationError(
+                f"initial_values needs expressions, but got {type(value).__name__} {quoted(value)}"
+            )
+    roots = [value.node for value in shown]
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise DeclarationError(f"seed must be a whole number from 0 up, but is {quoted(seed)}")
+    check_leaves(roots)
+    kept = [leaf for leaf in arguments(roots) if leaf.kind in ("parameter", "state")]
+    return {leaf.name: _initial(leaf, int(seed), dtype) for leaf in kept}
+
+
+def _initial(leaf: Leaf, seed: int, dtype: str) -> np.ndarray[Any, Any]:
+    shape = tuple(cast(int, d.value) for d in leaf.dims)
+    start = leaf.init
+    if callable(start):
+        word = int.from_bytes(blake2b(leaf.name.encode(), digest_size=8).digest(), "little")
+        start = start(np.random.default_rng([seed, word]), shape)
+        if np.shape(start) != shape:
+            raise DeclarationError(
+                f"the initializer of {quoted(leaf.name)}{at(leaf.where)} gave an array "
+                f"{np.shape(start)}, expected {shape}"
+            )
+    return np.array(np.broadcast_to(start, shape), dtype=storage_dtype(leaf, dtype), order="C")

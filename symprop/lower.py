@@ -28,6 +28,7 @@ from codegen import program as p
 from codegen.index import Dim, Gather, Guard, Ix, Loop, dim, gather, guard, loop, transform
 from codegen.names import Names, comment_safe
 from codegen.program import BufferSource, Dtype, Load, Program, Scalar
+from symprop.arguments import arguments
 from symprop.errors import DeclarationError, UnsupportedError, quoted
 from symprop.formulas import formula
 from symprop.graph import (
@@ -53,10 +54,9 @@ from symprop.schedule import Schedule, schedule
 from symprop.settle import settled
 from symprop.term import Prod, coefficient
 
-__all__ = ["arguments", "lower"]
+__all__ = ["lower"]
 
-_ROLES = {"input": 0, "key": 0, "local": 0, "scalar": 1, "parameter": 2, "state": 3, "constant": 4}
-_LIMITS = {"int32": np.iinfo("int32"), "int64": np.iinfo("int64")}
+_LIMITS: dict[str, Any] = {"int32": np.iinfo("int32"), "int64": np.iinfo("int64")}
 
 
 def lower(
@@ -111,7 +111,7 @@ class _Common:
             values = settled(block.outputs)
             outputs = [(hint(n), n) for n in values]
             plan = schedule(values, ())
-            named = dict(zip(block.leaves, block.names, strict=True))
+            named: dict[Node, str] = dict(zip(block.leaves, block.names, strict=True))
             self.blocks[key] = _Lowering(
                 self, block.name or "block", "", list(block.leaves), plan, outputs, (), named
             ).made()
@@ -139,39 +139,6 @@ class _Common:
     def ix(self, ix: Ix) -> Ix:
         """A combination of dimensions alone, under legal names."""
         return transform(ix, lambda a: self.legal_dim(a).ix() if isinstance(a, Dim) else None)
-
-
-def arguments(roots: Sequence[Node], mentioned: bool = False) -> list[Leaf]:
-    """The leaves in order: by role, then as the user's expressions read them.
-
-    With ``mentioned``, those too that the user's expressions read but the values do not need (the
-    derivative of ``x*w`` in w does not need w).
-    """
-    found: dict[Leaf, None] = {}
-    seen: set[Node] = set(roots)
-    needed: set[Node] = set()
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        needed.add(node)
-        for o in node.operands:
-            if o not in seen:
-                seen.add(o)
-                stack.append(o)
-    seen.clear()
-    stack = list(reversed(roots))
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, Leaf):
-            if mentioned or node in needed:
-                found[node] = None
-            continue
-        order = dict.fromkeys([*origin(node).inputs, *node.operands])
-        stack.extend(n for n in reversed(order) if n not in seen)
-    return sorted(found, key=lambda leaf: _ROLES[leaf.kind])
 
 
 def _users(values: Sequence[Node]) -> dict[Node, list[Node]]:
@@ -359,7 +326,9 @@ class _Lowering:
 
     def body(self, node: Reduce, reads: Sequence[Reading]) -> Scalar:
         """The formula over buffers."""
-        scalars, kinds, places = [], [], []
+        scalars: list[Scalar] = []
+        kinds: list[Kind] = []
+        places: list[Place] = []
         for r in reads:
             if isinstance(r, IndexOf):
                 ix = self.ix(r.ix)
@@ -372,12 +341,12 @@ class _Lowering:
             b = self.by_node[r.node]
             load = Load(b.name, tuple(map(self.ix, r.index)), self.guards(r.guards))
             scalars.append(load)
-            kinds.append(b.dtype)
+            kinds.append(cast(Kind, b.dtype))
             group = {"state": 0, "parameter": 2}.get(b.role, 1)
             places.append(Place(group, self.positions[b.name], not b.dims))
         dtype = self.common.width(node.dtype)
         compute = dtype if dtype in FLOATS else self.float_of(kinds)
-        known = Reads(cast(list[Scalar], scalars), cast(list[Kind], kinds), places)
+        known = Reads(scalars, kinds, places)
         return scalar(node.body, known, dtype, compute)
 
     def float_of(self, kinds: Sequence[str]) -> Dtype:
@@ -401,9 +370,16 @@ class _Lowering:
         nc, ns = node.ncarry, node.nslice
         self.steps.append(
             p.Scan(
-                targets, self.ix(node.length), node.reverse, tuple(arguments[:nc]),
-                tuple(arguments[nc : nc + ns]), tuple(arguments[nc + ns :]), body, "", place,
-            )  # fmt: skip
+                targets,
+                self.ix(node.length),
+                node.reverse,
+                tuple(arguments[:nc]),
+                tuple(arguments[nc : nc + ns]),
+                tuple(arguments[nc + ns :]),
+                body,
+                "",
+                place,
+            )
         )
 
     # --- the end ---------------------------------------------------------------------------------
@@ -435,9 +411,7 @@ class _Lowering:
         body: Scalar = Load(source.name, index)
         if source.dtype != target.dtype:
             body = p.Cast(target.dtype, body)
-        self.steps.append(
-            p.Assign(target.name, index, "=", loops, words, (), body, target.dtype)
-        )
+        self.steps.append(p.Assign(target.name, index, "=", loops, words, (), body, target.dtype))
         return target
 
     def output(self, node: Node) -> str:

@@ -118,7 +118,7 @@ def _drop_unused(body: Term, reads: list[Reading]) -> tuple[Term, list[Reading]]
     if body.reads == tuple(range(len(reads))):
         return body, reads
     mapping: list[Term] = [t.read(0)] * len(reads)
-    kept = []
+    kept: list[Reading] = []
     for k in body.reads:
         mapping[k] = t.read(len(kept))
         kept.append(reads[k])
@@ -152,9 +152,7 @@ class _State:
             return True
         holds = self.apply(dict.fromkeys(unit, constant(0)))
         self.loops = [
-            item
-            for k, item in enumerate(self.loops)
-            if k < self.nout or item.extent.value != 1
+            item for k, item in enumerate(self.loops) if k < self.nout or item.extent.value != 1
         ]
         return holds
 

@@ -12,9 +12,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from codegen.index import Dim, Ix
+from codegen.index import Dim, Ix, Loop
 from symprop import term as t
-from symprop.graph import At, IndexOf, Leaf, Node, Output, Reduce, Region, Scan, hint, make_output, origin
+from symprop.graph import (
+    At,
+    IndexOf,
+    Leaf,
+    Node,
+    Output,
+    Reduce,
+    Region,
+    Scan,
+    hint,
+    make_output,
+    origin,
+)
 
 __all__ = ["LONGEST", "Axes", "Roles", "dim_name", "loop_names"]
 
@@ -61,9 +73,11 @@ class Roles:
             if missing:
                 pending.append(missing[0])
                 continue
-            word = "" if _local(top) else hint(top) or self._role(top, [self._found.get(n, "") for n in needed])
-            own = bool(hint(top))
-            self._found[top] = word if own or len(word) <= LONGEST else ""
+            word = "" if _local(top) else hint(top)
+            if not word:
+                word = self._role(top, [self._found.get(n, "") for n in needed])
+                word = word if len(word) <= LONGEST else ""
+            self._found[top] = word
             pending.pop()
         return self._found[node]
 
@@ -103,7 +117,6 @@ class Roles:
         if isinstance(node, Output) and isinstance(node.of, Scan | Region):
             return self._result(node, node.of)
         return _per(node)
-
 
     def _result(self, node: Output, of: Scan | Region) -> str:
         """A result of a block: the name of the block's first result, and what it is inside."""
@@ -240,8 +253,8 @@ def loop_axes(node: Reduce, axes: Axes) -> dict[int, str]:
     for r in sorted(reads, key=lambda r: -len(r.index)):
         for name, ix, d in zip(axes(r.node), r.index, r.node.dims, strict=True):
             atom = ix.atom
-            if name and atom in place and d is node.loops[place[atom]].extent:  # type: ignore[index]
-                found.setdefault(place[atom], name)  # type: ignore[index]
+            if name and isinstance(atom, Loop) and atom in place and d is atom.extent:
+                found.setdefault(place[atom], name)
     return found
 
 

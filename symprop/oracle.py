@@ -25,7 +25,6 @@ from symprop.errors import DataError, VerificationError, quoted
 from symprop.expression import Expr
 from symprop.graph import (
     FLOATS,
-    At,
     IndexOf,
     Leaf,
     Node,
@@ -114,9 +113,8 @@ class Oracle:
             raise DataError(f"{quoted(leaf.name)} has {source.ndim} dimensions, expected "
                             f"{len(leaf.dims)}")  # fmt: skip
         for d, n in zip(leaf.dims, source.shape, strict=True):
-            if isinstance(d.atom, Dim):
-                if self.dims.setdefault(d.atom.name, n) != n:
-                    raise DataError(f"dimension {d.atom.name} is {self.dims[d.atom.name]} and {n}")
+            if isinstance(d.atom, Dim) and self.dims.setdefault(d.atom.name, n) != n:
+                raise DataError(f"dimension {d.atom.name} is {self.dims[d.atom.name]} and {n}")
         out = self.array(source.shape, leaf.dtype)
         for p in np.ndindex(*source.shape):
             item = source[p]
@@ -151,7 +149,9 @@ class Oracle:
         out = self.array(shape[: node.nout], node.dtype)
         reads = [self.reader(r, loops) for r in node.reads]
         # A gather is read only where the other guards hold: those come first.
-        ordered = sorted(node.guards, key=lambda g: any(isinstance(a, Gather) for a in g.ix.atoms()))
+        ordered = sorted(
+            node.guards, key=lambda g: any(isinstance(a, Gather) for a in g.ix.atoms())
+        )
         guards = [(self.index(g.ix, loops), g.kind) for g in ordered]
         body = self.term(node.body)
         integer = node.dtype not in FLOATS
@@ -171,7 +171,7 @@ class Oracle:
                     total = total if total != total else x
                 else:
                     total = max(total, x) if node.op == "max" else min(total, x)
-            out[outer] = (int(bool(total)) if node.dtype == "bool" else total)
+            out[outer] = int(bool(total)) if node.dtype == "bool" else total
         return out
 
     def empty(self, node: Reduce) -> Any:
@@ -246,8 +246,9 @@ class Oracle:
         """A formula as a function of the reads' values; branches not taken are not evaluated."""
         if isinstance(term, t.Num):
             q = term.value
-            exact: Any = q.numerator if q.denominator == 1 else (
-                float(q) if self.ctx is None else self.ctx.mpf(q.numerator) / q.denominator)  # fmt: skip
+            exact: Any = q.numerator
+            if q.denominator != 1:
+                exact = self.number(q.numerator) / q.denominator
             return lambda v: exact
         if isinstance(term, t.Read):
             k = term.k
@@ -293,7 +294,7 @@ class Oracle:
             return structural
         if fn.name in ("inf", "nan", "pi"):
             ctx = self.ctx
-            value = getattr(ctx, fn.name) if ctx else float({"pi": np.pi}.get(fn.name, fn.name))  # type: ignore[arg-type]
+            value = getattr(ctx, fn.name) if ctx else float({"pi": np.pi}.get(fn.name, fn.name))
             return lambda: value
         if self.ctx is not None:
             from symprop.ops.declare import reference

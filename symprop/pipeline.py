@@ -8,60 +8,41 @@
     verify    the program is valid, or a fault is named                     codegen.verify
     emit      the program as the text of a backend                          codegen.numpy_text
 
-In: expressions, updates, a backend, a width for "float". Out: ``Compiled`` (a program, its text
-and the function built from it), ``Function`` (the same behind checked arrays), initial values.
+In: ``Work``: named outputs, updates, a backend, a width for "float". Out: the same with a program
+and its text; ``symprop.function`` makes functions of them.
 
-Guarantees: each pass keeps the value of every output; ``check_passes`` shows it with the oracle
-and names the first pass that does not. Equal declarations give equal bytes. Arrays are checked
-once, at the door (``symprop.data``); what they hold is never written to, but for states and
-parameters that the function updates, which must be handed in as they are stored.
+Guarantees: each pass keeps the value of every output; ``symprop.verify.check_passes`` shows it
+with the oracle and names the first pass that does not. Equal declarations give equal bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
-
-import numpy as np
 
 from codegen.names import identifier
 from codegen.program import Dtype, Program
 from symprop import graph
-from symprop.data import prepare, storage_dtype
-from symprop.errors import (
-    DataError,
-    DeclarationError,
-    UnsupportedError,
-    at,
-    listed,
-    quoted,
-)
-from symprop.expression import Expr
+from symprop.errors import DeclarationError, UnsupportedError, at, quoted
 from symprop.graph import Leaf, Node, Opaque, Output, Region, Scan, hint, topological
 from symprop.header import counts, formulas
-from symprop.lower import arguments, lower
+from symprop.lower import lower
 from symprop.settle import name_sources, settled
 
 __all__ = [
     "BACKENDS",
     "PASSES",
     "Backend",
-    "Compiled",
-    "Function",
     "Pass",
     "Stage",
+    "Work",
     "collect_updates",
-    "compile",
-    "compile_program",
-    "initial_values",
+    "run",
+    "united",
 ]
 
-Arrays = Mapping[str, Any]
 Update = tuple[Leaf, Node]
-WIDTHS = ("float32", "float64")
 
 
 # --- backends ------------------------------------------------------------------------------------
@@ -149,7 +130,7 @@ def _collect(work: Work) -> Work:
     work = work.with_roots(roots)
     if not work.marked:
         return work
-    return replace(work, updates=_united([*work.updates, *marks]))
+    return replace(work, updates=united([*work.updates, *marks]))
 
 
 def _simplify(work: Work) -> Work:
@@ -233,7 +214,7 @@ def collect_updates(roots: Sequence[Node]) -> tuple[list[Node], list[Update]]:
     new: dict[Node, Node] = {}
     for node in order:
         if isinstance(node, Output) and node.of in marks:
-            value = cast(Opaque, node.of).arguments[0]
+            value = node.of.arguments[0]
             new[node] = new.get(value, value)
         elif not isinstance(node, Leaf):
             rebuilt = graph.rebuild(node, new)
@@ -244,7 +225,7 @@ def collect_updates(roots: Sequence[Node]) -> tuple[list[Node], list[Update]]:
     return [new.get(r, r) for r in roots], updates
 
 
-def _united(updates: Sequence[Update]) -> tuple[Update, ...]:
+def united(updates: Sequence[Update]) -> tuple[Update, ...]:
     """Each update once; two different ones of a state are refused."""
     found: dict[Leaf, Node] = {}
     for leaf, new in updates:
@@ -254,228 +235,3 @@ def _united(updates: Sequence[Update]) -> tuple[Update, ...]:
                 "update it once"
             )
     return tuple(found.items())
-
-
-# --- compiled programs ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A program with its text and the function that the text defines."""
-
-    program: Program
-    text: str
-    leaves: tuple[Leaf, ...]
-    mentioned: tuple[str, ...]  # names of variables that the outputs turned out not to need
-    build: Callable[[str, str], Callable[..., Any]]
-    stages: tuple[Stage, ...] = field(compare=False)
-
-    @property
-    def inputs(self) -> tuple[Leaf, ...]:
-        """The leaves to hand in, in the order of the text's arguments."""
-        return self.leaves
-
-    def source(self) -> str:
-        """The text, as it runs."""
-        return self.text
-
-    @cached_property
-    def _run(self) -> Callable[..., Any]:
-        return self.build(self.text, self.program.name)
-
-    def call(self, arrays: Arrays) -> tuple[Any, ...]:
-        """The outputs for arrays by name that are already as they are stored (unchecked)."""
-        results = self._run(*(arrays[leaf.name] for leaf in self.leaves))
-        return (results,) if len(self.program.outputs) == 1 else tuple(results or ())
-
-
-def compile_program(
-    outputs: Sequence[Expr],
-    updates: Sequence[tuple[Expr, Expr]] = (),
-    names: Sequence[str] = (),
-    backend: str = "numpy",
-    dtype: str = "float32",
-    title: str = "function",
-    marked: bool = True,
-) -> Compiled:
-    """One program that computes the outputs, then carries out the updates, all from old values.
-
-    Args:
-        outputs: expressions; ``names`` are used in the text where they have none of their own.
-        updates: (state or parameter, its new value).
-        title: the name of the function in the text.
-        marked: whether marks of ``prop.update`` in the outputs are carried out too.
-
-    Raises:
-        DeclarationError: for two leaves of one name, or a state updated twice.
-        UnsupportedError: for a backend or a width that does not exist.
-    """
-    _check_backend(backend, dtype)
-    titles = [*names, *([""] * (len(outputs) - len(names)))]
-    named = tuple((title_, _node(o)) for title_, o in zip(titles, outputs, strict=True))
-    pairs = _united([(_target(s), _node(new)) for s, new in updates])
-    work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
-    check_leaves(work.roots)
-    known = arguments(work.roots, mentioned=True)
-    work, stages = run(work)
-    assert work.program is not None
-    leaves = arguments([*work.roots, *(leaf for leaf, _ in work.updates)])
-    handed = tuple(leaf for leaf in leaves if leaf.kind != "constant")
-    other = tuple(leaf.name for leaf in known if leaf not in handed and leaf.kind != "local")
-    return Compiled(work.program, work.source, handed, other, BACKENDS[backend].build, stages)
-
-
-def _node(value: Any) -> Node:
-    if not isinstance(value, Expr):
-        raise DeclarationError(
-            f"compile needs expressions, but got {type(value).__name__} {quoted(value)}: "
-            "declare variables with prop.input and compute with prop's functions"
-        )
-    return value.node
-
-
-def _target(value: Any) -> Leaf:
-    node = _node(value)
-    if not isinstance(node, Leaf) or node.kind not in ("state", "parameter"):
-        raise DeclarationError(
-            f"an update changes a state or a parameter, but got {quoted(value)}: "
-            "declare it with prop.state"
-        )
-    return node
-
-
-def _check_backend(backend: str, dtype: str) -> None:
-    if backend not in BACKENDS:
-        raise UnsupportedError(
-            f"the backend {quoted(backend)} does not exist: choose one of {listed(BACKENDS)}"
-        )
-    if dtype not in WIDTHS:
-        raise UnsupportedError(
-            f"a function computes in float32 or float64, not in {quoted(dtype)}"
-        )
-
-
-def check_leaves(roots: Sequence[Node]) -> None:
-    """Refuse two leaves of one name: an array could not say which it is for."""
-    known: dict[str, Leaf] = {}
-    for leaf in graph.leaves(roots):
-        if leaf.kind in ("constant", "local"):
-            continue
-        other = known.setdefault(leaf.name, leaf)
-        if other is not leaf:
-            raise DeclarationError(
-                f"two variables are named {quoted(leaf.name)}, one declared{at(other.where)} and "
-                f"one{at(leaf.where)}: give one of them another name"
-            )
-
-
-# --- functions of arrays -------------------------------------------------------------------------
-
-
-def compile(
-    outputs: Expr | Sequence[Expr],
-    backend: str = "numpy",
-    dtype: str = "float32",
-    check_finite: bool = False,
-    name: str = "function",
-) -> Function:
-    """A function from arrays to the values of the outputs.
-
-    Args:
-        outputs: one expression, or a sequence of some.
-        backend: how it runs; see ``BACKENDS``.
-        dtype: the width of "float": float32 or float64.
-        check_finite: whether a NaN or an infinity in an input is an error.
-        name: of the function in the generated text.
-    """
-    several = isinstance(outputs, list | tuple)
-    shown = list(outputs) if several else [outputs]  # type: ignore[arg-type]
-    compiled = compile_program(shown, (), (), backend, dtype, name)
-    return Function(compiled, dtype, check_finite, bool(several))
-
-
-class Function:
-    """A compiled function of one mapping, or of keywords; ``inputs`` are the names it takes."""
-
-    def __init__(self, compiled: Compiled, dtype: str, check_finite: bool, several: bool) -> None:
-        self.compiled, self.dtype = compiled, dtype
-        self.check_finite, self._several = check_finite, several
-        self.leaves = compiled.leaves
-        self.inputs = [leaf.name for leaf in compiled.leaves]
-        given = {b.name: b.label for b in compiled.program.arguments}
-        self._handed = [o in given for o in compiled.program.outputs]
-        changed = {given[n] for n in compiled.program.updates}
-        self._changed = [leaf for leaf in compiled.leaves if leaf.name in changed]
-
-    @property
-    def program(self) -> Program:
-        """The program that runs."""
-        return self.compiled.program
-
-    def source(self) -> str:
-        """Its text."""
-        return self.compiled.source()
-
-    def __call__(self, arrays: Arrays | None = None, /, **named: Any) -> Any:
-        """The values of the outputs, in their order (one array for one output).
-
-        Raises DataError for arrays that do not fit what was declared.
-        """
-        if arrays is not None and named:
-            raise DataError("hand in one mapping or keywords, not both")
-        given = named if arrays is None else arrays
-        ready, _ = prepare(
-            given,
-            self.leaves,
-            self.dtype,
-            ignored=self.compiled.mentioned,
-            check_finite=self.check_finite,
-        )
-        for leaf in self._changed:
-            if ready[leaf.name] is not given[leaf.name]:
-                raise DataError(
-                    f"{quoted(leaf.name)} is updated in place, so it must be a contiguous array "
-                    f"of {storage_dtype(leaf, self.dtype)}: hand in one of prop.initial_values"
-                )
-        results = tuple(
-            np.array(r) if handed else np.asarray(r)
-            for r, handed in zip(self.compiled.call(ready), self._handed, strict=True)
-        )
-        return results if self._several else results[0]
-
-    def __repr__(self) -> str:
-        return f"<function of {', '.join(self.inputs)}>"
-
-
-# --- initial values ------------------------------------------------------------------------------
-
-
-def initial_values(
-    values: Expr | Sequence[Expr], seed: int = 0, dtype: str = "float32"
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Fresh arrays for the parameters and states that the expressions read, by name.
-
-    Guarantees: a parameter's start depends on the seed, its name and its initializer alone; it is
-    drawn in float64 and then rounded.
-    """
-    shown = list(values) if isinstance(values, list | tuple) else [values]
-    roots = [_node(v) for v in shown]
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise DeclarationError(f"seed must be a whole number from 0 up, but is {quoted(seed)}")
-    check_leaves(roots)
-    kept = [leaf for leaf in arguments(roots) if leaf.kind in ("parameter", "state")]
-    return {leaf.name: _initial(leaf, int(seed), dtype) for leaf in kept}
-
-
-def _initial(leaf: Leaf, seed: int, dtype: str) -> np.ndarray[Any, Any]:
-    shape = tuple(cast(int, d.value) for d in leaf.dims)
-    start = leaf.init
-    if callable(start):
-        word = int.from_bytes(blake2b(leaf.name.encode(), digest_size=8).digest(), "little")
-        start = start(np.random.default_rng([seed, word]), shape)
-        if np.shape(start) != shape:
-            raise DeclarationError(
-                f"the initializer of {quoted(leaf.name)}{at(leaf.where)} gave an array "
-                f"{np.shape(start)}, expected {shape}"
-            )
-    return np.array(np.broadcast_to(start, shape), dtype=storage_dtype(leaf, dtype), order="C")

@@ -17,6 +17,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from codegen.index import Guard, Ix, as_ix, bounds, constant, guard, nonneg, substitute
@@ -237,16 +238,18 @@ def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
         return None
     fixed = dict(zip(peak.outer, top.index, strict=True))
     for own, theirs in zip(value.index, inner.index, strict=True):
-        atom = theirs.atom
+        atom: Any = theirs.atom
         if theirs.value is not None:
             if own is not theirs:
                 return None
         elif atom in peak.inner:
-            fixed[atom] = own  # type: ignore[index]
-        elif fixed.get(atom) is not own:  # type: ignore[arg-type]
+            fixed[atom] = own
+        elif fixed.get(atom) is not own:
             return None
     # The maximum runs over this very point only if its guards hold here.
-    if any(guard(substitute(g.ix, fixed), g.kind) not in (True, *scope.guards) for g in peak.guards):
+    if any(
+        guard(substitute(g.ix, fixed), g.kind) not in (True, *scope.guards) for g in peak.guards
+    ):
         return None
     return peak
 
@@ -304,10 +307,7 @@ def _scaled(r: Range, k: Fraction) -> Range:
 def _times(a: Range, b: Range) -> Range:
     if a == Range(1, 1):
         return b
-    ends = []
-    for x in (a.low, a.high):
-        for y in (b.low, b.high):
-            ends.append(0.0 if x == 0 or y == 0 else x * y)
+    ends = [0.0 if x == 0 or y == 0 else x * y for x in (a.low, a.high) for y in (b.low, b.high)]
     low, high = min(ends), max(ends)
     positive = a.low >= 0 and b.low >= 0 and a.nonzero and b.nonzero
     return Range(low, high, positive and low == 0, False)
@@ -466,8 +466,8 @@ def _term_ix(term: t.Term, reads: tuple[Reading, ...]) -> tuple[Ix, Ix] | None:
             found = _term_ix(x, reads)
             if found is None or k.denominator != 1:
                 return None
-            a, b = (found[0] * int(k), found[1] * int(k))
-            low, high = (low + a, high + b) if k > 0 else (low + b, high + a)
+            ends = (found[0] * int(k), found[1] * int(k))
+            low, high = low + ends[k < 0], high + ends[k > 0]
         return low, high
     if isinstance(term, t.Call) and term.fn is t.SELECT:
         a, b = _term_ix(term.args[1], reads), _term_ix(term.args[2], reads)

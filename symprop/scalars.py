@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, reduce
+from functools import reduce
 from typing import Any, Literal, cast
 
-from codegen.functions import FUNCTIONS
 from codegen.program import (
     And,
     Binary,
@@ -35,13 +34,12 @@ from codegen.program import (
     Unary,
 )
 from symprop import term as t
-from symprop.errors import UnsupportedError, quoted
+from symprop.expand import expand, fold
 from symprop.term import Term
 
-__all__ = ["FLOATS", "Place", "Reads", "expand", "fold", "scalar"]
+__all__ = ["FLOATS", "Kind", "Place", "Reads", "scalar"]
 
 FLOATS = ("float32", "float64")
-DIGITS = 40  # of a folded constant: more than any float holds
 SHORT = 6  # digits of a decimal that reads better than a quotient
 
 Kind = Literal["bool", "int32", "int64", "float32", "float64", "number", "size"]
@@ -75,56 +73,6 @@ class Reads:
 def scalar(term: Term, reads: Reads, dtype: Dtype, compute: Dtype) -> Scalar:
     """The formula in ``dtype``; floats inside are computed in ``compute``."""
     return _Conversion(reads, compute).value(expand(term), dtype)
-
-
-# --- rewriting before conversion ---------------------------------------------------------------
-
-
-def expand(term: Term) -> Term:
-    """Functions that are not in codegen's table replaced by their expansions; no stops."""
-
-    def change(x: Term) -> Term | None:
-        if not isinstance(x, t.Call):
-            return None
-        if x.fn.name == "stop_gradient":
-            return x.args[0]
-        if x.fn in _STRUCTURAL or x.fn.name in FUNCTIONS:
-            return None
-        op = getattr(x.fn, "op", None)
-        body = op.expansion if op is not None else None
-        if body is None:
-            raise UnsupportedError(
-                f"no backend has the function {quoted(x.fn.name)}, and it has no formula: "
-                "write it with symprop's functions"
-            )
-        return expand(t.replace(body, x.args))
-
-    return t.rewrite(term, change)
-
-
-_STRUCTURAL = frozenset(t.STRUCTURAL)
-
-
-@cache
-def fold(term: Term) -> Fraction | None:
-    """The value of a float formula without reads, or None where it has some or is not finite."""
-    if term.reads:
-        return None
-    if isinstance(term, t.Num):
-        return term.value
-    import mpmath
-
-    from symprop.oracle import Oracle
-
-    ctx = mpmath.mp.clone()
-    ctx.dps = DIGITS
-    found = Oracle(ctx).term(term)([])
-    if not ctx.isfinite(found):
-        return None
-    whole = ctx.mpf(found)
-    sign, mantissa, exponent, _ = whole._mpf_
-    exact = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
-    return -exact if sign else exact
 
 
 # --- conversion ----------------------------------------------------------------------------------
@@ -181,9 +129,9 @@ class _Conversion:
         if x.fn.kind in ("int32", "int64", "float32", "float64"):
             return cast(Kind, x.fn.kind)
         kinds = [self.kind(a) for a in x.args]
-        if x.fn.kind == "same" and not any(k in FLOATS for k in kinds):
-            if x.fn.name in ("abs", "sign", "maximum", "minimum"):
-                return self._arithmetic(kinds, True)
+        whole = x.fn.kind == "same" and not any(k in FLOATS for k in kinds)
+        if whole and x.fn.name in ("abs", "sign", "maximum", "minimum"):
+            return self._arithmetic(kinds, True)
         return cast(Kind, self.compute)
 
     def _boolean(self, x: Term) -> bool:
@@ -210,17 +158,17 @@ class _Conversion:
             kind = self.kind(term)
             if isinstance(term, t.Call) and term.fn is t.SELECT:
                 found = self.select(term, self.floating)
-            elif kind in ("bool", "int32", "int64"):
-                found = Cast(self.compute, self.plain(term))
-            elif kind in FLOATS and kind != self.compute and self._stored(term):
+            elif kind in ("bool", "int32", "int64") or self._other(term, kind):
                 found = Cast(self.compute, self.plain(term))
             else:
                 found = self.built(term, self.floating)
             self.made[key] = found
         return found
 
-    def _stored(self, term: Term) -> bool:
-        return isinstance(term, t.Read) or (isinstance(term, t.Call) and term.fn.name[:5] == "cast_")
+    def _other(self, term: Term, kind: Kind) -> bool:
+        """Whether a value is stored in a float of another width than this formula's."""
+        stored = isinstance(term, t.Read) or self._casts(term)
+        return stored and kind in FLOATS and kind != self.compute
 
     def argument(self, term: Term) -> Scalar:
         """A float handed to a function: a bare size would become float64 there."""
@@ -396,7 +344,7 @@ class _Conversion:
         return found if n == 1 else Binary("**", found, Number(Fraction(n)))
 
     def product_key(self, factor: tuple[Term, int]) -> tuple[Any, ...]:
-        """Numbers and values without axes first, parameters last, the latest value before others."""
+        """Numbers, then values without axes, then the latest value first; parameters last."""
         x, n = factor
         if not x.reads:
             return (0, 0, 0, 0, x.digest)

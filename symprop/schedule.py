@@ -6,7 +6,8 @@ first computed aside and copied at the end.
 
 Guarantees: operands first; nothing reads an argument after it was overwritten; what neither
 states nor updates enter (the forward and backward pass) comes before what they do (the
-optimizer, its plain numbers first), each in order of the roots. Deterministic; depth costs no recursion.
+optimizer, its plain numbers first), each in order of the roots. Deterministic; depth costs no
+recursion.
 """
 
 from __future__ import annotations
@@ -47,8 +48,7 @@ def schedule(roots: Sequence[Node], updates: Sequence[tuple[Leaf, Node]]) -> Sch
     }
     while True:
         before = {
-            new: [r for r in users.get(leaf, ()) if r is not new]
-            for new, leaf in in_place.items()
+            new: [r for r in users.get(leaf, ()) if r is not new] for new, leaf in in_place.items()
         }
         order, culprit = ordered([*roots, *wanted], before)
         if culprit is None:
@@ -62,14 +62,16 @@ def schedule(roots: Sequence[Node], updates: Sequence[tuple[Leaf, Node]]) -> Sch
         elif node in in_place or any(o in late for o in node.operands):
             late.add(node)
     values = [n for n in order if not isinstance(n, Leaf)]
-    numbers = {n for n in late if isinstance(n, Leaf)}  # late values without axes: first of those
+    numbers: set[Node] = {
+        n for n in late if isinstance(n, Leaf)
+    }  # late values without axes: first of those
     numbers.update(n for n in values if n not in late)
     first = []
     for node in values:
-        if node in late and not node.dims and node not in in_place and not _many(node):
-            if numbers.issuperset(node.operands):
-                numbers.add(node)
-                first.append(node)
+        single = node in late and not node.dims and node not in in_place and not _many(node)
+        if single and numbers.issuperset(node.operands):
+            numbers.add(node)
+            first.append(node)
     known = set(first)
     rest = [n for n in values if n in late and n not in known]
     values = [n for n in values if n not in late] + first + rest

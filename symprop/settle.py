@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from codegen.index import Gather, Ix, Loop, guard
 from symprop import graph
 from symprop import term as t
+from symprop.expand import expand
 from symprop.graph import (
     FLOATS,
     At,
@@ -36,7 +37,6 @@ from symprop.graph import (
     topological,
 )
 from symprop.make import make
-from symprop.scalars import expand
 
 __all__ = ["name_sources", "settled"]
 
@@ -171,7 +171,8 @@ def _repeated(node: Reduce, body: t.Term) -> list[t.Term]:
 def _worth_a_value(node: Reduce, x: t.Term) -> bool:
     if isinstance(x, t.Read) or not x.reads or (isinstance(x, t.Call) and x.fn.kind == "bool"):
         return False
-    floats = [isinstance(r, At) and r.node.dtype in FLOATS for r in (node.reads[k] for k in x.reads)]
+    reads = [node.reads[k] for k in x.reads]
+    floats = [isinstance(r, At) and r.node.dtype in FLOATS for r in reads]
     heavy = isinstance(x, t.Call) and x.fn is not t.SELECT
     divides = isinstance(x, t.Prod) and any(n < 0 for _, n in x.factors)
     return all(floats) and (heavy or divides or t.operations(x) >= 2)
@@ -237,7 +238,7 @@ def _wanted(order: Sequence[Node], roots: set[Node]) -> dict[Node, Order]:
                 continue
             if not all(a in place for a in atoms):  # reduced: any layout will do
                 continue
-            axes = tuple(sorted(range(len(atoms)), key=lambda k: place[atoms[k]]))  # type: ignore[index]  # noqa: B023
+            axes = _ranked([place[a] for a in atoms])  # type: ignore[index]
             asked[r.node] = axes if asked.get(r.node, axes) == axes else None
     return {
         n: axes
@@ -245,6 +246,10 @@ def _wanted(order: Sequence[Node], roots: set[Node]) -> dict[Node, Order]:
         if axes is not None and axes != tuple(range(len(axes))) and n not in roots
         and isinstance(n, Reduce)
     }  # fmt: skip
+
+
+def _ranked(places: list[int]) -> Order:
+    return tuple(sorted(range(len(places)), key=places.__getitem__))
 
 
 def _ixs(node: Reduce) -> list[Ix]:

@@ -307,7 +307,7 @@ def _prod(items: list[tuple[Term, int]]) -> Term:
     key = (Prod, *items)
     found = _TERMS.get(key)
     if found is None:
-        parts = []
+        parts: list[bytes] = []
         for base, n in items:
             parts += (base.digest, str(n).encode())
         found = _new(Prod, key, parts, (b for b, _ in items))

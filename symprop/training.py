@@ -21,13 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from symprop import checkpoint, pipeline
+from symprop import checkpoint
+from symprop.arguments import arguments
 from symprop.data import Arrays, Leaf, prepare
 from symprop.errors import DataError, DeclarationError, ShapeError, UnsupportedError, quoted
 from symprop.expression import Expr
+from symprop.function import compile_program
 from symprop.gradient import gradient
 from symprop.graph import leaves
-from symprop.lower import arguments
+from symprop.initialize import initial_values
 from symprop.metrics import resolve
 from symprop.optimizers import Optimizer
 from symprop.progress import History, Progress, interrupts_held
@@ -93,7 +95,7 @@ class TrainingStep:
     def _step(self, backend: str, dtype: str) -> Any:
         key = (backend, dtype)
         if key not in self._compiled:
-            self._compiled[key] = pipeline.compile_program(
+            self._compiled[key] = compile_program(
                 [self.loss, *self.metrics.values()],
                 updates=self.updates,
                 names=["loss", *self.metrics],
@@ -139,7 +141,7 @@ class Trainer:
         self._step = step._step(backend, dtype)
         shown = [*step.outputs.values(), step.loss, *step.metrics.values()]
         everything = [*shown, *(e for pair in step.updates for e in pair)]
-        self._arrays: Arrays = dict(pipeline.initial_values(everything, seed=seed, dtype=dtype))
+        self._arrays: Arrays = dict(initial_values(everything, seed=seed, dtype=dtype))
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self._parameters = tuple(n for n in self._arrays if known[n].kind == "parameter")
         self._data = tuple(n for n, leaf in known.items() if leaf.kind in ("input", "scalar"))
@@ -165,7 +167,7 @@ class Trainer:
         return self._forward({"loss": step.loss, **step.metrics}, "evaluate")
 
     def _forward(self, outputs: Mapping[str, Expr], title: str) -> Any:
-        return pipeline.compile_program(
+        return compile_program(
             list(outputs.values()),
             names=list(outputs),
             backend=self.backend,

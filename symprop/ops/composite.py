@@ -20,8 +20,8 @@ from symprop import term as t
 from symprop.errors import DeclarationError, ShapeError, UnsupportedError, quoted
 from symprop.expression import Expr, as_expr, describe, divide, finish, shape_text
 from symprop.graph import INTS, At, Reduce
-from symprop.make import fresh, make
 from symprop.make import elementwise as map_node
+from symprop.make import fresh, make
 from symprop.ops import elementwise as ops
 from symprop.ops.control import STOP
 from symprop.ops.structural import matmul, mean, normal_axes, reshape, split_loops, transpose
@@ -83,8 +83,8 @@ def _shifted_exp(z: Expr, axes: tuple[int, ...], guards: Guards) -> tuple[Expr, 
 
 
 def _floats(x: Any, what: str) -> Expr:
-    x = as_expr(x)
-    return x if x.dtype in graph.FLOATS else x.astype("float")
+    value = as_expr(x)
+    return value if value.dtype in graph.FLOATS else value.astype("float")
 
 
 def softmax(x: Any, axis: Any = -1, where: Any = None) -> Expr:
@@ -115,8 +115,8 @@ def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False, where: Any = None)
 
 def log_softmax(x: Any, axis: Any = -1) -> Expr:
     """x - logsumexp(x) over an axis."""
-    x = _floats(x, "log_softmax")
-    return x - logsumexp(x, axis, keepdims=True)
+    z = _floats(x, "log_softmax")
+    return z - logsumexp(z, axis, keepdims=True)
 
 
 def cross_entropy(logits: Any, labels: Any) -> Expr:
@@ -205,10 +205,10 @@ def batch_norm(
     def spread(v: Any) -> Expr | None:
         if v is None:
             return None
-        v = as_expr(v)
-        if v.ndim != x.ndim - len(over):
-            return v
-        return v[tuple(None if k in over else slice(None) for k in range(x.ndim))]
+        own = as_expr(v)
+        if own.ndim != x.ndim - len(over):
+            return own
+        return own[tuple(None if k in over else slice(None) for k in range(x.ndim))]
 
     return layer_norm(x, spread(weight), spread(bias), over, eps)
 
@@ -247,7 +247,9 @@ def attention(q: Any, k: Any, v: Any, causal: bool = False, mask: Any = None) ->
 
 def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(isinstance(p, bool) or not isinstance(p, int) or p < least for p in pair):
+    if len(pair) != 2 or any(
+        isinstance(p, bool) or not isinstance(p, int) or p < least for p in pair
+    ):
         raise DeclarationError(f"{what} must be a whole number >= {least} or a pair of them, "
                                f"but is {quoted(value)}")  # fmt: skip
     return cast(tuple[int, int], pair)
@@ -345,5 +347,3 @@ def _pool(op: Any, x: Any, size: Any, stride: Any, padding: Any) -> Expr:
     at, guards = _place(x, loops[2:4], loops[4:6], s, p, (1, 1))
     read = At(x.node, (loops[0].ix(), loops[1].ix(), *at))
     return finish(make(op, loops, 4, guards, t.read(0), [read], x.dtype), "pool", [x])
-
-

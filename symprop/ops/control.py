@@ -51,7 +51,9 @@ def update(value: Any, state: Expr, new: Any) -> Expr:
     """
     value, new = as_expr(value), as_expr(new)
     if not isinstance(state, Expr) or not isinstance(state.node, Leaf):
-        raise DeclarationError("update needs a state declared with prop.state as its second operand")
+        raise DeclarationError(
+            "update needs a state declared with prop.state as its second operand"
+        )
     if state.node.kind not in ("state", "parameter"):
         raise DeclarationError(f"{describe(state)} is an {state.node.kind}, which no step can "
                                "change: declare it with prop.state")  # fmt: skip
@@ -134,7 +136,9 @@ def scan(
     slice_in = None if xs is None else slice_in[0] if one_slice else slice_in
     result = step(carry_in, slice_in)
     if not isinstance(result, tuple) or len(result) != 2:
-        raise DeclarationError("the step of a scan must return (next carry, value to stack or None)")
+        raise DeclarationError(
+            "the step of a scan must return (next carry, value to stack or None)"
+        )
     nexts = [as_expr(c) for c in ((result[0],) if one_carry else result[0])]
     _check_carries(carries, nexts)
     one_y = not isinstance(result[1], tuple)
@@ -170,11 +174,15 @@ def _length(slices: Sequence[Expr], length: Any) -> Ix:
 
 def _check_carries(carries: Sequence[Expr], nexts: Sequence[Expr]) -> None:
     if len(carries) != len(nexts):
-        raise ShapeError(f"the step of a scan returns {len(nexts)} carries, expected {len(carries)}")
+        raise ShapeError(
+            f"the step of a scan returns {len(nexts)} carries, expected {len(carries)}"
+        )
     for c, n in zip(carries, nexts, strict=True):
         if c.node.dims != n.node.dims:
-            raise ShapeError(f"the step of a scan turns the carry {describe(c)} of shape "
-                             f"{shape_text(c)} into {shape_text(n)}: it must keep its shape")  # fmt: skip
+            raise ShapeError(
+                f"the step of a scan turns the carry {describe(c)} of shape {shape_text(c)} into "
+                f"{shape_text(n)}: it must keep its shape"
+            )
 
 
 def _parameter_names(fn: Callable[..., Any], count: int) -> list[str]:

@@ -263,11 +263,10 @@ def pad(x: Any, width: Any, value: float = 0.0) -> Expr:
 
 def _shifted(x: Expr, loops: Sequence[Loop], before: Sequence[int]) -> tuple[Any, Any]:
     index = tuple(item.ix() - b for item, b in zip(loops, before, strict=True))
-    guards = []
-    for ix, d in zip(index, x.node.dims, strict=True):
-        for g in (guard(ix, ">="), guard(d - 1 - ix, ">=")):
-            if not isinstance(g, bool):
-                guards.append(g)
+    guards = [
+        g
+        for ix, d in zip(index, x.node.dims, strict=True)
+        for g in (guard(ix, ">="), guard(d - 1 - ix, ">="))
+        if not isinstance(g, bool)
+    ]
     return index, tuple(guards)
-
-

@@ -15,7 +15,7 @@ from typing import Any, cast
 from codegen.index import Dim, Ix, Loop, as_ix, constant, floordiv, guard, mod, nonneg
 from symprop import graph
 from symprop import term as t
-from symprop.errors import DeclarationError, ShapeError, UnsupportedError, quoted
+from symprop.errors import DeclarationError, ShapeError, quoted
 from symprop.expression import (
     Expr,
     apply,
@@ -62,11 +62,9 @@ def split_loops(
         out = [constant(1) if k in axes else d for k, d in enumerate(dims)]
     outer = fresh(out)
     inner = fresh([dims[a] for a in axes], len(outer))
-    index: list[Ix] = []
     free = iter([item for k, item in enumerate(outer) if not (keepdims and k in axes)])
     over = iter(inner)
-    for k in range(len(dims)):
-        index.append(next(over).ix() if k in axes else next(free).ix())
+    index = [next(over).ix() if k in axes else next(free).ix() for k in range(len(dims))]
     return [*outer, *inner], index, [item.ix() for item in inner]
 
 
@@ -175,12 +173,11 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
     """Product over axes: a scan, so that gradients are right at zeros."""
     from symprop.ops.control import scan
 
-    x = as_expr(x)
-    out = x
-    for a in reversed(normal_axes(x, axis)):
+    out = as_expr(x)
+    for a in reversed(normal_axes(out, axis)):
         moved = _front(out, a)
-        one = broadcast_to(as_expr(1.0 if x.dtype in FLOATS else 1), moved.dims[1:])
-        out, _ = scan(lambda c, s: (c * s, None), one.astype(x.dtype), moved)
+        one = broadcast_to(as_expr(1.0 if out.dtype in FLOATS else 1), moved.dims[1:])
+        out, _ = scan(lambda c, s: (c * s, None), one.astype(out.dtype), moved)
         if keepdims:
             out = out[(slice(None),) * a + (None,)]
     return out
@@ -224,7 +221,7 @@ def matmul(a: Expr, b: Expr) -> Expr:
     node = make("sum", loops, len(loops) - 1, (), body, reads, promote(a.dtype, b.dtype))
     out = finish(node, "@", [a, b])
     if a.ndim == 1:
-        out = out[..., 0, :] if b.ndim > 1 else out[..., 0, :]
+        out = out[..., 0, :]
     return out[..., 0] if b.ndim == 1 else out
 
 
@@ -374,8 +371,8 @@ def _resolve_shape(x: Expr, given: Sequence[Any]) -> list[Ix]:
                 left.append(d)
         whole, part = _product(old), _product(left)
         divisor = None if part is None else part.value
-        if whole is None or not divisor or any(k % divisor for k in
-                                               (whole.const, *(c for _, c in whole.terms))):  # fmt: skip
+        counts = () if whole is None else (whole.const, *(c for _, c in whole.terms))
+        if whole is None or not divisor or any(k % divisor for k in counts):
             raise ShapeError(f"cannot infer -1 in the reshape of {describe(x)}, "
                              f"{shape_text(x)}, into {quoted(given)}")  # fmt: skip
         dims.insert(unknown[0], floordiv(whole, divisor))

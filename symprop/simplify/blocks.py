@@ -19,12 +19,11 @@ from weakref import WeakKeyDictionary
 from symprop import graph
 from symprop.graph import (
     Block,
-    Leaf,
     Node,
     Output,
     Region,
     Scan,
-    local_like,
+    block_over,
     make_block,
     make_output,
     make_region,
@@ -44,7 +43,8 @@ def simplify_blocks(roots: list[Node]) -> list[Node]:
 
 def _key(node: Scan | Region) -> tuple[object, ...]:
     if isinstance(node, Scan):
-        return (node.block.leaves, node.arguments, node.length, node.reverse, node.ncarry, node.nslice)
+        form = (node.length, node.reverse, node.ncarry, node.nslice)
+        return (node.block.leaves, node.arguments, *form)
     return (node.block.leaves, node.arguments)
 
 
@@ -187,24 +187,6 @@ def _trim_block(block: Block, read: frozenset[int], carries: int, slices: int) -
     places = {n: unique.index(first) for n, first in zip(kept, firsts, strict=True)}
     kept_slices = sum(carries <= k < carries + slices for k in leaves)
     if len(unique) < len(block.outputs) or len(leaves) < len(block.leaves):
-        block = renumbered(block, [block.leaves[k] for k in leaves], outs,
-                           [block.names[k] for k in leaves])  # fmt: skip
+        names = [block.names[k] for k in leaves]
+        block = block_over([block.leaves[k] for k in leaves], outs, block.name, names)
     return _Plan(block, leaves, kept_slices, places)
-
-
-def renumbered(
-    block: Block, leaves: Sequence[Leaf], outputs: Sequence[Node], names: Sequence[str]
-) -> Block:
-    """A block over these leaves, numbered by position."""
-    new: dict[Node, Node] = {}
-    for k, leaf in enumerate(leaves):
-        new[leaf] = local_like(k, leaf)
-    if any(a is not b for a, b in new.items()):
-        # Positions shift onto each other: go through leaves that no block has.
-        away: dict[Node, Node] = {
-            leaf: graph.new_leaf("local", f"%t{k}", leaf.dims, leaf.dtype, low=leaf.low, high=leaf.high)
-            for k, leaf in enumerate(leaves)
-        }
-        outputs = graph.substitute(outputs, away)
-        outputs = graph.substitute(outputs, {away[a]: b for a, b in new.items()})
-    return make_block(list(new.values()), outputs, block.name, names)  # type: ignore[arg-type]

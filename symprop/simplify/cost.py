@@ -94,9 +94,7 @@ def _joins(node: Reduce) -> bool:
         if not isinstance(r, At) or not r.guards:
             return False
         parts.append(r.guards)
-    return all(
-        any(_exclude(g, h) for g in a for h in b) for a, b in combinations(parts, 2)
-    )
+    return all(any(_exclude(g, h) for g in a for h in b) for a, b in combinations(parts, 2))
 
 
 def _exclude(g: Guard, h: Guard) -> bool:

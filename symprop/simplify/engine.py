@@ -15,8 +15,9 @@ from weakref import WeakKeyDictionary
 
 from symprop import graph
 from symprop.graph import Block, Node, Reduce, topological
+from symprop.simplify.context import Context, Rule
 from symprop.simplify.cost import Cost, graph_cost
-from symprop.simplify.rules import RULES, SHARED, Context, Rule
+from symprop.simplify.rules import RULES, SHARED
 
 ROUNDS = 8
 SINGLE_TRIES = 24  # candidates tried one by one after a sweep was refused
@@ -60,16 +61,14 @@ def _values(roots: list[Node], rules: Sequence[Rule]) -> list[Node]:
     return roots
 
 
-def _sweep(
-    roots: list[Node], rule: Rule, cost: Cost, failed: Failed
-) -> tuple[list[Node], Cost]:
+def _sweep(roots: list[Node], rule: Rule, cost: Cost, failed: Failed) -> tuple[list[Node], Cost]:
     """One pass of one rule over the graph, operands first."""
     changed: list[Node] = []
     new = rewrite(roots, rule, changed, failed)
     if not changed:
         return roots, cost
     after = graph_cost(new)
-    if not rule.gated or after <= cost:
+    if after <= cost:
         return new, after
     for target in changed[:SINGLE_TRIES]:
         trial = rewrite(roots, rule, [], set(), lambda n, target=target: n is target)  # type: ignore[misc]
@@ -99,15 +98,15 @@ def rewrite(
         if rebuilt is not node:
             graph.carry_over(node, rebuilt)
         key = (rebuilt, tuple(context.uses.get(o, 2) for o in rebuilt.operands))
-        if isinstance(rebuilt, Reduce) and key not in failed and (rebuilt, ()) not in failed:
-            if only is None or only(node):
-                found = rule.apply(rebuilt, context)
-                if found is None or found is rebuilt:
-                    failed.add(key)
-                else:
-                    changed.append(node)
-                    graph.carry_over(rebuilt, found, rule.name)
-                    rebuilt = found
+        open_ = key not in failed and (rebuilt, ()) not in failed
+        if isinstance(rebuilt, Reduce) and open_ and (only is None or only(node)):
+            found = rule.apply(rebuilt, context)
+            if found is None or found is rebuilt:
+                failed.add(key)
+            else:
+                changed.append(node)
+                graph.carry_over(rebuilt, found, rule.name)
+                rebuilt = found
         new[node] = rebuilt
         context.uses[rebuilt] = context.uses.get(rebuilt, 0) + len(users[node])
         if node in keep:

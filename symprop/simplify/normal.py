@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from weakref import WeakKeyDictionary
 
-from codegen.index import Ix, Loop, loop, substitute
+from codegen.index import Ix, Loop, loop
 from symprop import term as t
 from symprop.graph import At, IndexOf, Node, Reading, Reduce
 from symprop.make import make
@@ -26,7 +26,7 @@ LIMIT = 40  # monomials; a larger polynomial is not looked into
 DEPTH = 12
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     pass
 
 
@@ -67,7 +67,7 @@ def polynomial(node: Node, depth: int = 0) -> Poly | None:
     if node not in _POLYS:
         try:
             _POLYS[node] = _reduce(node, depth) if isinstance(node, Reduce) else _self(node)
-        except _TooLarge:
+        except _TooLargeError:
             _POLYS[node] = None
     return _POLYS[node]
 
@@ -100,7 +100,7 @@ def _collect(total: Poly, part: Poly, k: Fraction) -> None:
         else:
             total.pop(m, None)
     if len(total) > LIMIT:
-        raise _TooLarge
+        raise _TooLargeError
 
 
 def _summed(node: Reduce, monomial: Monomial) -> Poly:
@@ -173,7 +173,7 @@ def _atom_key(item: tuple[Atom, int]) -> tuple[bytes, ...]:
 
 def _product(a: Poly, b: Poly) -> Poly:
     if len(a) * len(b) > LIMIT:
-        raise _TooLarge
+        raise _TooLargeError
     out: Poly = {}
     for m, c in a.items():
         _collect(out, {_times(m, n): d for n, d in b.items()}, c)
@@ -206,9 +206,9 @@ def _term(term: t.Term, reads: tuple[Reading, ...], depth: int) -> Poly:
 
 def _inverse(base: t.Term, inner: Poly, reads: tuple[Reading, ...]) -> Poly:
     if len(inner) == 1:
-        (m, k), = inner.items()
+        ((m, k),) = inner.items()
         return {tuple((a, -n) for a, n in m): 1 / k}
-    (m, k), = _opaque(base, reads).items()
+    ((m, k),) = _opaque(base, reads).items()
     return {tuple((a, -n) for a, n in m): 1 / k}
 
 

@@ -1,0 +1,64 @@
+"""Terms made ready for arithmetic: functions that no table has expanded, constants folded.
+
+In: a term. Out: an equal term, or an exact number. Guarantees: the same real value; a constant is
+folded at 40 digits and rounded once, where it is printed.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+
+from codegen.functions import FUNCTIONS
+from symprop import term as t
+from symprop.errors import UnsupportedError, quoted
+from symprop.term import Term
+
+__all__ = ["expand", "fold"]
+
+DIGITS = 40  # of a folded constant: more than any float holds
+_STRUCTURAL = frozenset(t.STRUCTURAL)
+
+
+def expand(term: Term) -> Term:
+    """Functions that are not in codegen's table replaced by their expansions; no stops."""
+
+    def change(x: Term) -> Term | None:
+        if not isinstance(x, t.Call):
+            return None
+        if x.fn.name == "stop_gradient":
+            return x.args[0]
+        if x.fn in _STRUCTURAL or x.fn.name in FUNCTIONS:
+            return None
+        op = getattr(x.fn, "op", None)
+        body = op.expansion if op is not None else None
+        if body is None:
+            raise UnsupportedError(
+                f"no backend has the function {quoted(x.fn.name)}, and it has no formula: "
+                "write it with symprop's functions"
+            )
+        return expand(t.replace(body, x.args))
+
+    return t.rewrite(term, change)
+
+
+@lru_cache(4096)
+def fold(term: Term) -> Fraction | None:
+    """The value of a float formula without reads, or None where it has some or is not finite."""
+    if term.reads:
+        return None
+    if isinstance(term, t.Num):
+        return term.value
+    import mpmath
+
+    from symprop.oracle import Oracle
+
+    ctx = mpmath.mp.clone()
+    ctx.dps = DIGITS
+    found = Oracle(ctx).term(term)([])
+    if not ctx.isfinite(found):
+        return None
+    whole = ctx.mpf(found)
+    sign, mantissa, exponent, _ = whole._mpf_
+    exact = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    return -exact if sign else exact

@@ -1,0 +1,205 @@
+"""Functions of arrays: what a compiled program looks like from outside.
+
+In: expressions, updates, a backend, a width for "float". Out: ``Compiled``, a program with its
+text and the function built from it; ``Function``, the same behind checked arrays.
+
+Guarantees: arrays are checked once, at the door (``symprop.data``), and what they hold is never
+written to, but for states and parameters that the function updates, which must be handed in as
+they are stored. What runs is the text that ``source`` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from codegen.program import Dtype, Program
+from symprop.arguments import arguments, check_leaves
+from symprop.data import prepare, storage_dtype
+from symprop.errors import DataError, DeclarationError, UnsupportedError, listed, quoted
+from symprop.expression import Expr
+from symprop.graph import Leaf, Node
+from symprop.pipeline import BACKENDS, Stage, Work, run, united
+
+__all__ = ["Compiled", "Function", "compile", "compile_program"]
+
+Arrays = Mapping[str, Any]
+WIDTHS = ("float32", "float64")
+
+
+# --- compiled programs ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program with its text and the function that the text defines."""
+
+    program: Program
+    text: str
+    leaves: tuple[Leaf, ...]
+    mentioned: tuple[str, ...]  # names of variables that the outputs turned out not to need
+    build: Callable[[str, str], Callable[..., Any]]
+    stages: tuple[Stage, ...] = field(compare=False)
+
+    @property
+    def inputs(self) -> tuple[Leaf, ...]:
+        """The leaves to hand in, in the order of the text's arguments."""
+        return self.leaves
+
+    def source(self) -> str:
+        """The text, as it runs."""
+        return self.text
+
+    @cached_property
+    def _run(self) -> Callable[..., Any]:
+        return self.build(self.text, self.program.name)
+
+    def call(self, arrays: Arrays) -> tuple[Any, ...]:
+        """The outputs for arrays by name that are already as they are stored (unchecked)."""
+        results = self._run(*(arrays[leaf.name] for leaf in self.leaves))
+        return (results,) if len(self.program.outputs) == 1 else tuple(results or ())
+
+
+def compile_program(
+    outputs: Sequence[Expr],
+    updates: Sequence[tuple[Expr, Expr]] = (),
+    names: Sequence[str] = (),
+    backend: str = "numpy",
+    dtype: str = "float32",
+    title: str = "function",
+    marked: bool = True,
+) -> Compiled:
+    """One program that computes the outputs, then carries out the updates, all from old values.
+
+    Args:
+        outputs: expressions; ``names`` are used in the text where they have none of their own.
+        updates: (state or parameter, its new value).
+        title: the name of the function in the text.
+        marked: whether marks of ``prop.update`` in the outputs are carried out too.
+
+    Raises:
+        DeclarationError: for two leaves of one name, or a state updated twice.
+        UnsupportedError: for a backend or a width that does not exist.
+    """
+    _check_backend(backend, dtype)
+    titles = [*names, *([""] * (len(outputs) - len(names)))]
+    named = tuple((title_, _node(o)) for title_, o in zip(titles, outputs, strict=True))
+    pairs = united([(_target(s), _node(new)) for s, new in updates])
+    work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
+    check_leaves(work.roots)
+    known = arguments(work.roots, mentioned=True)
+    work, stages = run(work)
+    assert work.program is not None
+    leaves = arguments([*work.roots, *(leaf for leaf, _ in work.updates)])
+    handed = tuple(leaf for leaf in leaves if leaf.kind != "constant")
+    other = tuple(leaf.name for leaf in known if leaf not in handed and leaf.kind != "local")
+    return Compiled(work.program, work.source, handed, other, BACKENDS[backend].build, stages)
+
+
+def _node(value: Any) -> Node:
+    if not isinstance(value, Expr):
+        raise DeclarationError(
+            f"compile needs expressions, but got {type(value).__name__} {quoted(value)}: "
+            "declare variables with prop.input and compute with prop's functions"
+        )
+    return value.node
+
+
+def _target(value: Any) -> Leaf:
+    node = _node(value)
+    if not isinstance(node, Leaf) or node.kind not in ("state", "parameter"):
+        raise DeclarationError(
+            f"an update changes a state or a parameter, but got {quoted(value)}: "
+            "declare it with prop.state"
+        )
+    return node
+
+
+def _check_backend(backend: str, dtype: str) -> None:
+    if backend not in BACKENDS:
+        raise UnsupportedError(
+            f"the backend {quoted(backend)} does not exist: choose one of {listed(BACKENDS)}"
+        )
+    if dtype not in WIDTHS:
+        raise UnsupportedError(f"a function computes in float32 or float64, not in {quoted(dtype)}")
+
+
+# --- functions of arrays -------------------------------------------------------------------------
+
+
+def compile(
+    outputs: Expr | Sequence[Expr],
+    backend: str = "numpy",
+    dtype: str = "float32",
+    check_finite: bool = False,
+    name: str = "function",
+) -> Function:
+    """A function from arrays to the values of the outputs.
+
+    Args:
+        outputs: one expression, or a sequence of some.
+        backend: how it runs; see ``BACKENDS``.
+        dtype: the width of "float": float32 or float64.
+        check_finite: whether a NaN or an infinity in an input is an error.
+        name: of the function in the generated text.
+    """
+    shown = list(outputs) if isinstance(outputs, list | tuple) else [cast(Expr, outputs)]
+    compiled = compile_program(shown, (), (), backend, dtype, name)
+    return Function(compiled, dtype, check_finite, isinstance(outputs, list | tuple))
+
+
+class Function:
+    """A compiled function of one mapping, or of keywords; ``inputs`` are the names it takes."""
+
+    def __init__(self, compiled: Compiled, dtype: str, check_finite: bool, several: bool) -> None:
+        self.compiled, self.dtype = compiled, dtype
+        self.check_finite, self._several = check_finite, several
+        self.leaves = compiled.leaves
+        self.inputs = [leaf.name for leaf in compiled.leaves]
+        given = {b.name: b.label for b in compiled.program.arguments}
+        self._handed = [o in given for o in compiled.program.outputs]
+        changed = {given[n] for n in compiled.program.updates}
+        self._changed = [leaf for leaf in compiled.leaves if leaf.name in changed]
+
+    @property
+    def program(self) -> Program:
+        """The program that runs."""
+        return self.compiled.program
+
+    def source(self) -> str:
+        """Its text."""
+        return self.compiled.source()
+
+    def __call__(self, arrays: Arrays | None = None, /, **named: Any) -> Any:
+        """The values of the outputs, in their order (one array for one output).
+
+        Raises DataError for arrays that do not fit what was declared.
+        """
+        if arrays is not None and named:
+            raise DataError("hand in one mapping or keywords, not both")
+        given = named if arrays is None else arrays
+        ready, _ = prepare(
+            given,
+            self.leaves,
+            self.dtype,
+            ignored=self.compiled.mentioned,
+            check_finite=self.check_finite,
+        )
+        for leaf in self._changed:
+            if ready[leaf.name] is not given[leaf.name]:
+                raise DataError(
+                    f"{quoted(leaf.name)} is updated in place, so it must be a contiguous array "
+                    f"of {storage_dtype(leaf, self.dtype)}: hand in one of prop.initial_values"
+                )
+        results = tuple(
+            np.array(r) if handed else np.asarray(r)
+            for r, handed in zip(self.compiled.call(ready), self._handed, strict=True)
+        )
+        return results if self._several else results[0]
+
+    def __repr__(self) -> str:
+        return f"<function of {', '.join(self.inputs)}>"
