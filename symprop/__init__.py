@@ -43,7 +43,7 @@ from symprop.expression import (
 )
 from symprop.function import Function, compile
 from symprop.gradient import gradient, jvp, vjp
-from symprop.initialize import Constant, Glorot, He, Initializer, Zeros
+from symprop.initialize import Constant, Glorot, He, Initializer, Zeros, initial_values
 from symprop.layers import Dense, Sequential
 from symprop.ops.composite import (
     attention,

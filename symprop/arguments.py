@@ -16,12 +16,8 @@ __all__ = ["arguments", "check_leaves"]
 _ROLES = {"input": 0, "key": 0, "local": 0, "scalar": 1, "parameter": 2, "state": 3, "constant": 4}
 
 
-def arguments(roots: Sequence[Node], mentioned: bool = False) -> list[Leaf]:
-    """The leaves in order: by role, then as the user's expressions read them.
-
-    With ``mentioned``, those too that the user's expressions read but the values do not need (the
-    derivative of ``x*w`` in w does not need w).
-    """
+def arguments(roots: Sequence[Node]) -> list[Leaf]:
+    """The leaves in order: by role, then as the user's expressions read them."""
     found: dict[Leaf, None] = {}
     seen: set[Node] = set(roots)
     needed: set[Node] = set()
@@ -41,7 +37,7 @@ def arguments(roots: Sequence[Node], mentioned: bool = False) -> list[Leaf]:
             continue
         seen.add(node)
         if isinstance(node, Leaf):
-            if mentioned or node in needed:
+            if node in needed:
                 found[node] = None
             continue
         order = dict.fromkeys([*origin(node).inputs, *node.operands])

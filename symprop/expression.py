@@ -72,7 +72,7 @@ class Expr:
         return self.node.name
 
     @property
-    def T(self) -> Expr:
+    def T(self) -> Expr:  # noqa: N802 - NumPy's name
         """Axes reversed."""
         return self.transpose()
 

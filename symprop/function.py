@@ -41,7 +41,6 @@ class Compiled:
     program: Program
     text: str
     leaves: tuple[Leaf, ...]
-    mentioned: tuple[str, ...]  # names of variables that the outputs turned out not to need
     build: Callable[[str, str], Callable[..., Any]]
     stages: tuple[Stage, ...] = field(compare=False)
 
@@ -91,13 +90,11 @@ def compile_program(
     pairs = united([(_target(s), _node(new)) for s, new in updates])
     work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
     check_leaves(work.roots)
-    known = arguments(work.roots, mentioned=True)
     work, stages = run(work)
     assert work.program is not None
     leaves = arguments([*work.roots, *(leaf for leaf, _ in work.updates)])
     handed = tuple(leaf for leaf in leaves if leaf.kind != "constant")
-    other = tuple(leaf.name for leaf in known if leaf not in handed and leaf.kind != "local")
-    return Compiled(work.program, work.source, handed, other, BACKENDS[backend].build, stages)
+    return Compiled(work.program, work.source, handed, BACKENDS[backend].build, stages)
 
 
 def _node(value: Any) -> Node:
@@ -186,7 +183,6 @@ class Function:
             given,
             self.leaves,
             self.dtype,
-            ignored=self.compiled.mentioned,
             check_finite=self.check_finite,
         )
         for leaf in self._changed:

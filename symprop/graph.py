@@ -62,12 +62,16 @@ def digest(*parts: bytes) -> bytes:
 
 
 class Node:
-    """A value: dims (extents), dtype, digest. Compared by identity."""
+    """A value: dims (extents), dtype, digest. Compared by identity.
 
-    __slots__ = ("__weakref__", "digest", "dims", "dtype")
+    ``common``: no leaf is under it, so that every model has the same object: it has no name.
+    """
+
+    __slots__ = ("__weakref__", "common", "digest", "dims", "dtype")
     digest: bytes
     dims: tuple[Ix, ...]
     dtype: str
+    common: bool
 
     @property
     def operands(self) -> tuple[Node, ...]:
@@ -93,11 +97,22 @@ class Node:
         return f"<{type(self).__name__} {self.name or self.digest.hex()[:6]} {list(self.dims)}>"
 
 
+class Scope:
+    """The leaves whose networks share blocks: those that some network has joined.
+
+    Equal blocks of one scope are one object. Networks without a common leaf have blocks of their
+    own, so that no name or place passes from one to the other.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 class Leaf(Node):
     """A declared value; its identity is its declaration (local leaves: their position)."""
 
-    __slots__ = ("_high", "_low", "_name", "axes", "default", "init", "kind", "where")
+    __slots__ = ("_high", "_low", "_name", "axes", "default", "init", "kind", "scope", "where")
     kind: Kind
+    scope: Scope | None
     axes: tuple[str, ...]
     default: float | None
     init: Any
@@ -284,6 +299,7 @@ class Origin:
 
 
 _HINTS: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
+_ROLES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
 _ORIGINS: WeakKeyDictionary[Node, Origin] = WeakKeyDictionary()
 _PACKAGE = str(Path(__file__).resolve().parent)
 
@@ -295,9 +311,20 @@ def hint(node: Node) -> str:
 
 def rename(node: Node, name: str) -> Node:
     """Give a computed value a name (constants, which models share, keep none)."""
-    if not isinstance(node, Leaf) and node.operands:
+    if not isinstance(node, Leaf) and not node.common:
         _HINTS[node] = name
     return node
+
+
+def suggest(node: Node, word: str) -> None:
+    """What an unnamed value may be called: its role. Unlike a name, it keeps nothing in place."""
+    if not isinstance(node, Leaf) and not node.common and node not in _ROLES:
+        _ROLES[node] = word
+
+
+def suggested(node: Node) -> str:
+    """The role a value was given, or ""."""
+    return _ROLES.get(node, "")
 
 
 def origin(node: Node) -> Origin:
@@ -309,7 +336,7 @@ def origin(node: Node) -> Origin:
 
 def remember(node: Node, source: Origin) -> Node:
     """Record where a value came from, unless that is known already."""
-    if not isinstance(node, Leaf) and node.operands and node not in _ORIGINS:
+    if not isinstance(node, Leaf) and not node.common and node not in _ORIGINS:
         _ORIGINS[node] = source
     return node
 
@@ -342,6 +369,7 @@ def new_leaf(
     """A declared leaf: a new value at every call."""
     leaf = Leaf()
     leaf.kind, leaf._name, leaf.dtype = kind, name, dtype
+    leaf.scope, leaf.common = None, False
     leaf.dims = tuple(as_ix(d) for d in dims)
     leaf.axes = tuple(axes) or ("",) * len(leaf.dims)
     leaf._low = as_ix(_limits(dtype)[0] if low is None else low)
@@ -356,25 +384,65 @@ def new_leaf(
 
 
 def local_leaf(
-    position: int, dims: Sequence[Ix], dtype: str, low: Ix | None = None, high: Ix | None = None
+    position: int,
+    dims: Sequence[Ix],
+    dtype: str,
+    low: Ix | None = None,
+    high: Ix | None = None,
+    scope: Scope | None = None,
 ) -> Leaf:
-    """The positional leaf of a block: equal declarations are one object."""
+    """The positional leaf of a block: equal declarations in one scope are one object."""
     low = as_ix(_limits(dtype)[0]) if low is None else low
     high = as_ix(_limits(dtype)[1]) if high is None else high
-    key = ("local", position, tuple(dims), dtype, low, high)
+    key = ("local", position, tuple(dims), dtype, low, high, scope)
     found = NODES.get(key)
     if found is None:
         found = new_leaf("local", f"%{position}", dims, dtype, low=low, high=high)
-        found.where = ""
+        found.where, found.scope = "", scope
         NODES[key] = found
     return found
 
 
-def local_like(position: int, node: Node, drop: int = 0) -> Leaf:
-    """A block's leaf shaped like a node (without its first ``drop`` axes)."""
+def local_like(position: int, node: Node, drop: int = 0, scope: Scope | None = None) -> Leaf:
+    """A block's leaf shaped like a node (without its first ``drop`` axes), in its scope."""
+    scope = scope or _scopes([node])[0]
     if node.dtype in INTS or node.dtype == "bool":
-        return local_leaf(position, node.dims[drop:], node.dtype, node.low, node.high)
-    return local_leaf(position, node.dims[drop:], node.dtype)
+        return local_leaf(position, node.dims[drop:], node.dtype, node.low, node.high, scope)
+    return local_leaf(position, node.dims[drop:], node.dtype, scope=scope)
+
+
+_SCOPES: WeakKeyDictionary[Node, Scope] = WeakKeyDictionary()
+
+
+def _scopes(nodes: Iterable[Node]) -> tuple[Scope | None, list[Leaf]]:
+    """The first scope met below the nodes, and the leaves that have none."""
+    first: Scope | None = None
+    free: list[Leaf] = []
+    stack = list(nodes)[::-1]
+    seen: set[Node] = set(stack)
+    while stack:
+        node = stack.pop()
+        own = node.scope if isinstance(node, Leaf) else None
+        own = own or _SCOPES.get(node)
+        if own is not None:
+            first = first or own
+        elif isinstance(node, Leaf):
+            free.append(node)
+        else:
+            below = [o for o in node.operands if o not in seen]
+            seen.update(below)
+            stack += below[::-1]
+    return first, free
+
+
+def join_scope(nodes: Sequence[Node]) -> Scope:
+    """The scope of a network that reads these values; its leaves belong to it from now on."""
+    found, free = _scopes(nodes)
+    found = found or Scope()
+    for node in (*free, *nodes):
+        if not node.common:
+            _SCOPES.setdefault(node, found)
+    return found
 
 
 def make_block(
@@ -405,6 +473,7 @@ def make_scan(
         found.block, found.length, found.reverse = block, length, reverse
         found.ncarry, found.nslice, found._all = ncarry, nslice, tuple(arguments)
         found.dims, found.dtype = (), "float"
+        found.common = all(n.common for n in arguments)
         found.digest = digest(
             b"scan", block.digest, length.digest, f"{reverse} {ncarry} {nslice}".encode(),
             *(n.digest for n in arguments),
@@ -421,6 +490,7 @@ def make_region(block: Block, arguments: Sequence[Node]) -> Region:
         found = Region()
         found.block, found._all = block, tuple(arguments)
         found.dims, found.dtype = (), "float"
+        found.common = all(n.common for n in arguments)
         found.digest = digest(b"region", block.digest, *(n.digest for n in arguments))
         NODES[key] = found
     return found
@@ -438,6 +508,7 @@ def make_opaque(
         found.atom, found.attributes, found._all = atom, extra, tuple(arguments)
         found.results = tuple(atom.shape(*(n.dims for n in arguments), **dict(extra)))
         found.dims, found.dtype = (), "float"
+        found.common = all(n.common for n in arguments)
         found.digest = digest(
             b"opaque", atom.name.encode(), repr(extra).encode(), *(n.digest for n in arguments)
         )
@@ -459,6 +530,7 @@ def make_output(of: Scan | Region | Opaque, n: int) -> Node:
             stacked = isinstance(of, Scan) and n >= of.ncarry
             found.dims = (of.length, *inner.dims) if stacked else inner.dims  # type: ignore[union-attr]
             found.dtype = inner.dtype
+        found.common = of.common
         found.digest = digest(b"output", of.digest, str(n).encode())
         NODES[key] = found
     return found
@@ -484,7 +556,9 @@ def block_over(
 
 
 def _apart(leaf: Leaf, k: int) -> Leaf:
-    return new_leaf("local", f"%t{k}", leaf.dims, leaf.dtype, low=leaf.low, high=leaf.high)
+    found = new_leaf("local", f"%t{k}", leaf.dims, leaf.dtype, low=leaf.low, high=leaf.high)
+    found.scope = leaf.scope
+    return found
 
 
 # --- bounds, traversal, rebuilding -----------------------------------------------------------
@@ -615,6 +689,8 @@ def carry_over(old: Node, new: Node, rule: str = "") -> None:
         return
     if hint(old) and not hint(new):
         rename(new, hint(old))
+    if suggested(old):
+        suggest(new, suggested(old))
     if rule:
         remember(new, Origin(place=origin(old).place, rule=rule, inputs=(old,)))
     else:

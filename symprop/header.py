@@ -101,6 +101,9 @@ def _right(node: Node, depth: int) -> str:
         return f"[{_name(inputs[0], depth)}]"
     if rule in ("+", "-", "*", "/", "@") and len(inputs) == 2 and _plain(node, rule):
         return _joined(rule, inputs, depth)
+    if rule == "index" and inputs:
+        inside = ", ".join(_name(n, depth) for n in inputs[1:]) or "..."
+        return f"{_tight(inputs[0], depth)}[{inside}]"
     if rule == "transpose" and inputs and len(node.dims) == 2:
         return f"{_tight(inputs[0], depth)}.T"
     if isinstance(node, Reduce) and rule in ("+", "-", "*", "/", "**", "power", "") and _map(node):

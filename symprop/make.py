@@ -374,6 +374,7 @@ def _intern(
     for g in guards:
         operands.update(dict.fromkeys(gathered(g.ix)))
     node._operands = tuple(operands)
+    node.common = all(n.common for n in operands)
     node.digest = digest(
         op.encode(), dtype.encode(), accumulator.encode(), str(nout).encode(), body.digest,
         *(item.digest for item in loops), b"|", *(g.digest for g in guards), b"|",

@@ -26,6 +26,7 @@ from symprop.graph import (
     hint,
     make_output,
     origin,
+    suggested,
 )
 
 __all__ = ["LONGEST", "Axes", "Roles", "dim_name", "loop_names"]
@@ -83,7 +84,7 @@ class Roles:
 
     def _needed(self, node: Node) -> list[Node]:
         """The values whose names make up this one's."""
-        if hint(node) or isinstance(node, Leaf):
+        if hint(node) or suggested(node) or isinstance(node, Leaf):
             return []
         source = origin(node)
         if source.inputs:
@@ -100,6 +101,8 @@ class Roles:
         return [source.inputs[0]] if source.inputs and source.rule in _RULES else []
 
     def _role(self, node: Node, names: list[str]) -> str:
+        if suggested(node):
+            return suggested(node)
         source = origin(node)
         first = names[0] if names else ""
         if first and source.inputs:

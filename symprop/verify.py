@@ -138,7 +138,8 @@ def check_passes(
     pairs = tuple((cast(Leaf, s.node), new.node) for s, new in updates)
     work = pipeline.Work(named, pairs, "float64", backend, "function")
     check_graph(work.roots)
-    expected = dict(zip(_titles(work), oracle.evaluate(work.roots, values), strict=True))
+    titles = _titles(work)
+    expected = oracle.evaluate(work.roots, values)
     for one in pipeline.PASSES if passes is None else passes:
         before = work.roots
         work = one.apply(work)
@@ -148,10 +149,10 @@ def check_passes(
             continue
         else:
             check_graph(work.roots)
-            found = dict(zip(_titles(work), oracle.evaluate(work.roots, values), strict=True))
-        for name, value in found.items():
-            if name in expected:
-                _compare(one.name, name, expected[name], value, tolerance)
+            found = oracle.evaluate(work.roots, values)
+        for name, old, new in zip(titles, expected, found, strict=False):
+            _compare(one.name, name, old, new, tolerance)
+        titles = [*titles, *_titles(work)[len(titles) :]]  # marks that became updates
         expected = found
     return work
 
@@ -162,8 +163,8 @@ def _titles(work: pipeline.Work) -> list[str]:
     return [*counted, *(f"the new {leaf.name}" for leaf, _ in work.updates)]
 
 
-def _run(work: pipeline.Work, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the emitted function returns and writes, under the titles of the roots."""
+def _run(work: pipeline.Work, values: Mapping[str, Any]) -> list[Any]:
+    """What the emitted function returns and writes, in the order of the roots."""
     program = work.program
     assert program is not None
     run = pipeline.BACKENDS[work.backend].build(work.source, program.name)
@@ -172,10 +173,7 @@ def _run(work: pipeline.Work, values: Mapping[str, Any]) -> dict[str, Any]:
         arrays[b.label] = np.array(values[b.label], dtype=b.dtype)
     results = run(*(arrays[b.label] for b in program.arguments))
     several = results if len(program.outputs) != 1 else (results,)
-    found = dict(zip(_titles(work), several or (), strict=False))
-    for leaf, _ in work.updates:
-        found[f"the new {leaf.name}"] = arrays[leaf.name]
-    return found
+    return [*(several or ()), *(arrays[leaf.name] for leaf, _ in work.updates)]
 
 
 def _compare(step: str, name: str, expected: Any, found: Any, tolerance: float) -> None:

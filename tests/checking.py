@@ -15,6 +15,8 @@ import symprop as prop
 from codegen.index import evaluate
 from symprop import oracle
 from symprop.graph import FLOATS, Leaf, Node, leaves, topological
+from symprop.simplify.cost import graph_cost
+from symprop.simplify.engine import simplify
 
 Arrays = dict[Any, Any]
 
@@ -143,6 +145,18 @@ def weighted(e: Any) -> Any:
     for k, a in enumerate(axes):
         e = e * (1.0 + 0.4 * a)[(slice(None), *(None,) * (e.ndim - 1 - k))]
     return prop.sum(e)
+
+
+def assert_simplified(
+    roots: Sequence[Node], values: Mapping[Any, Any], bound: float = 1e-12
+) -> list[Node]:
+    """The roots simplified; values, dims and dtypes are kept, and the cost does not grow."""
+    new = simplify(roots)
+    assert graph_cost(new) <= graph_cost(roots)
+    assert_equal(evaluate_all(new, values), evaluate_all(roots, values), bound)
+    assert [n.dims for n in new] == [n.dims for n in roots]
+    assert [n.dtype for n in new] == [n.dtype for n in roots]
+    return new
 
 
 def count(exprs: Sequence[Any], kind: type[Node]) -> int:

@@ -99,7 +99,7 @@ def uncovered() -> set[str]:
     return public - {r.function for r in ROWS} - NOT_FUNCTIONS
 
 
-# --- NumPy's side of what NumPy does not have ------------------------------------------------------
+# --- NumPy's side of what NumPy does not have ----------------------------------------------------
 
 
 def np_softmax(x: Any, axis: int = -1, where: Any = True) -> Any:
@@ -154,8 +154,14 @@ for axis in (None, 0, -1, (0, 1)):
         row(f"{fn} axis={axis}", X, lambda v, f=fn, a=axis: getattr(prop, f)(v.x, a),
             lambda v, f=fn, a=axis: getattr(np, f)(v.x, a),
             smooth=fn not in ("max", "min"))  # fmt: skip
-row("sum keepdims", X, lambda v: prop.sum(v.x, 1, keepdims=True), lambda v: v.x.sum(1, keepdims=True))
-row("max keepdims", X, lambda v: prop.max(v.x, 0, keepdims=True), lambda v: v.x.max(0, keepdims=True),
+row(
+    "sum keepdims",
+    X,
+    lambda v: prop.sum(v.x, 1, keepdims=True),
+    lambda v: v.x.sum(1, keepdims=True),
+)
+row("max keepdims", X, lambda v: prop.max(v.x, 0, keepdims=True),
+    lambda v: v.x.max(0, keepdims=True),
     smooth=False)  # fmt: skip
 row("sum bools", {"m": ("bool", (5,))}, lambda v: prop.sum(v.m), lambda v: v.m.sum(),
     differentiable=False)  # fmt: skip
@@ -167,17 +173,33 @@ row("broadcast_to 3", {"x": (1, 4)}, lambda v: prop.broadcast_to(v.x, (2, 3, 4))
     lambda v: np.broadcast_to(v.x, (2, 3, 4)))  # fmt: skip
 for axis in (0, 1):
     row(f"cumsum {axis}", X, lambda v, a=axis: prop.cumsum(v.x, a), lambda v, a=axis: v.x.cumsum(a))
-    row(f"cumprod {axis}", X, lambda v, a=axis: prop.cumprod(v.x, a), lambda v, a=axis: v.x.cumprod(a))
-row("prod keepdims", X, lambda v: prop.prod(v.x, 0, keepdims=True), lambda v: v.x.prod(0, keepdims=True))
+    row(
+        f"cumprod {axis}",
+        X,
+        lambda v, a=axis: prop.cumprod(v.x, a),
+        lambda v, a=axis: v.x.cumprod(a),
+    )
+row(
+    "prod keepdims",
+    X,
+    lambda v: prop.prod(v.x, 0, keepdims=True),
+    lambda v: v.x.prod(0, keepdims=True),
+)
 row("matmul 2x2", {"a": (3, 4), "b": (4, 2)}, lambda v: v.a @ v.b, lambda v: v.a @ v.b)
 row("matmul batched", {"a": (2, 3, 4), "b": (4, 2)}, lambda v: v.a @ v.b, lambda v: v.a @ v.b)
-row("matmul broadcast", {"a": (2, 1, 3, 4), "b": (3, 4, 2)}, lambda v: v.a @ v.b, lambda v: v.a @ v.b)
+row(
+    "matmul broadcast",
+    {"a": (2, 1, 3, 4), "b": (3, 4, 2)},
+    lambda v: v.a @ v.b,
+    lambda v: v.a @ v.b,
+)
 row("matmul vectors", {"a": (4,), "b": (4,)}, lambda v: v.a @ v.b, lambda v: v.a @ v.b)
 row("matmul vector matrix", {"a": (4,), "b": (4, 3)}, lambda v: v.a @ v.b, lambda v: v.a @ v.b)
 row("matmul matrix vector", {"a": (3, 4), "b": (4,)}, lambda v: v.a @ v.b, lambda v: v.a @ v.b)
 for text, spec in {
     "ij,jk->ik": {"a": (2, 3), "b": (3, 4)}, "ij,ij->": {"a": (2, 3), "b": (2, 3)},
-    "ii->i": {"a": (3, 3)}, "ij->ji": {"a": (2, 3)}, "bij,bjk,k->bi": {"a": (2, 2, 3), "b": (2, 3, 4),
+    "ii->i": {"a": (3, 3)}, "ij->ji": {"a": (2, 3)},
+    "bij,bjk,k->bi": {"a": (2, 2, 3), "b": (2, 3, 4),
     "c": (4,)}, "i,j": {"a": (2,), "b": (3,)},
 }.items():  # fmt: skip
     row(f"einsum {text}", spec, lambda v, t=text: prop.einsum(t, *vars(v).values()),
@@ -186,23 +208,31 @@ row("transpose all", {"x": (2, 3, 4)}, lambda v: v.x.T, lambda v: v.x.T)
 row("transpose axes", {"x": (2, 3, 4)}, lambda v: prop.transpose(v.x, (1, 2, 0)),
     lambda v: v.x.transpose(1, 2, 0))  # fmt: skip
 for shape in ((4, 3), (2, 6), (12,), (3, 2, 2), (-1, 2), (1, 12, 1)):
-    row(f"reshape {shape}", X, lambda v, s=shape: prop.reshape(v.x, s), lambda v, s=shape: v.x.reshape(s))
+    row(
+        f"reshape {shape}",
+        X,
+        lambda v, s=shape: prop.reshape(v.x, s),
+        lambda v, s=shape: v.x.reshape(s),
+    )
 for p in (2, 3, -1, 0.5, -1.5, 0, 1.3):
     row(f"power {p}", {"x": ("positive", (4,))}, lambda v, p=p: v.x**p, lambda v, p=p: v.x**p)
 row("power of two", {"x": ("positive", (4,)), "y": (4,)}, lambda v: v.x**v.y, lambda v: v.x**v.y)
 row("power base", {"y": (4,)}, lambda v: 2.0**v.y, lambda v: 2.0**v.y)
-row("where bool", {"c": ("bool", (3, 4)), "a": (3, 4), "b": (4,)}, lambda v: prop.where(v.c, v.a, v.b),
+row("where bool", {"c": ("bool", (3, 4)), "a": (3, 4), "b": (4,)},
+    lambda v: prop.where(v.c, v.a, v.b),
     lambda v: np.where(v.c, v.a, v.b))  # fmt: skip
-row("where compared", {"a": (5,), "b": (5,)}, lambda v: prop.where(v.a < v.b, v.a * v.b, prop.exp(v.a)),
+row("where compared", {"a": (5,), "b": (5,)},
+    lambda v: prop.where(v.a < v.b, v.a * v.b, prop.exp(v.a)),
     lambda v: np.where(v.a < v.b, v.a * v.b, np.exp(v.a)))  # fmt: skip
 
-# --- indexing --------------------------------------------------------------------------------------
+# --- indexing ------------------------------------------------------------------------------------
 
 XYZ = {"x": (3, 4, 5)}
 for key in (
     (1,), (-1, ..., 2), (slice(1, None),), (slice(None), slice(None, None, 2)), (None, slice(0, 2)),
     (slice(None, None, -1), 0), (..., slice(3, 0, -2)), (np.array([2, 0, 2]),), ([0, 1], [2, 3]),
-    (slice(None), np.array([[0, 3], [1, 1]])), (0, slice(None), [4, 0]), (0, [1, 2]), (slice(None), 1, [0, 2]),
+    (slice(None), np.array([[0, 3], [1, 1]])), (0, slice(None), [4, 0]), (0, [1, 2]),
+    (slice(None), 1, [0, 2]),
     ([0, 1], None, [2, 3]),
 ):  # fmt: skip
     row(f"getitem {key}", XYZ, lambda v, k=key: v.x[k], lambda v, k=key: v.x[k])
@@ -226,10 +256,15 @@ for width, fill in ((1, 0.0), (((0, 2), (1, 0)), 0.0), ((1, 2), 2.5), (1, -np.in
     row(f"pad {width} {fill}", X, lambda v, w=width, f=fill: prop.pad(v.x, w, f),
         lambda v, w=width, f=fill: np.pad(v.x, w, constant_values=f))  # fmt: skip
 
-# --- composite -------------------------------------------------------------------------------------
+# --- composite -----------------------------------------------------------------------------------
 
 for axis in (-1, 0):
-    row(f"softmax {axis}", X, lambda v, a=axis: prop.softmax(v.x, a), lambda v, a=axis: np_softmax(v.x, a))
+    row(
+        f"softmax {axis}",
+        X,
+        lambda v, a=axis: prop.softmax(v.x, a),
+        lambda v, a=axis: np_softmax(v.x, a),
+    )
     row(f"log_softmax {axis}", X, lambda v, a=axis: prop.log_softmax(v.x, a),
         lambda v, a=axis: np.log(np_softmax(v.x, a)))  # fmt: skip
 for axis in (-1, (0, 1)):
@@ -242,7 +277,7 @@ row("cross_entropy rows", {"z": (4, 3), "y": ("labels", (4,), 3)},
     lambda v: -np.mean(np.log(np_softmax(v.z))[np.arange(4), v.y]))  # fmt: skip
 row("cross_entropy 3d", {"z": (2, 3, 4), "y": ("labels", (2, 3), 4)},
     lambda v: prop.cross_entropy(v.z, v.y),
-    lambda v: -np.mean(np.take_along_axis(np.log(np_softmax(v.z)), v.y[..., None], -1)))  # fmt: skip
+    lambda v: -np.log(np.take_along_axis(np_softmax(v.z), v.y[..., None], -1)).mean())  # fmt: skip
 row("mse rows", AB, lambda v: prop.mse(v.a, v.b), lambda v: np.mean((v.a - v.b) ** 2))
 WB = {"x": (3, 4), "w": (4,), "b": (4,)}
 row("layer_norm plain", X, lambda v: prop.layer_norm(v.x), lambda v: np_norm(v.x, -1))
@@ -258,7 +293,12 @@ row("batch_norm images", {"x": (2, 3, 2, 2), "w": (3,), "b": (3,)},
     lambda v: prop.batch_norm(v.x, v.w, v.b, axes=(0, 2, 3)),
     lambda v: np_norm(v.x, (0, 2, 3)) * v.w[:, None, None] + v.b[:, None, None])  # fmt: skip
 QKV = {"q": (2, 3, 4), "k": (2, 3, 4), "v": (2, 3, 4)}
-row("attention plain", QKV, lambda v: prop.attention(v.q, v.k, v.v), lambda v: np_attention(v.q, v.k, v.v))
+row(
+    "attention plain",
+    QKV,
+    lambda v: prop.attention(v.q, v.k, v.v),
+    lambda v: np_attention(v.q, v.k, v.v),
+)
 row("attention causal", QKV, lambda v: prop.attention(v.q, v.k, v.v, causal=True),
     lambda v: np_attention(v.q, v.k, v.v, np.tri(3, dtype=bool)))  # fmt: skip
 row("attention mask", QKV | {"m": ("bool", (3, 3))},
@@ -275,12 +315,13 @@ row("conv2d groups", {"x": (1, 4, 3, 3), "w": (2, 2, 2, 2), "b": (2,)},
 for k, s, p in ((2, 2, 0), (3, 2, 1), (2, 1, 0)):
     row(f"max_pool2d {k} {s} {p}", {"x": (1, 2, 5, 4)},
         lambda v, k=k, s=s, p=p: prop.max_pool2d(v.x, k, s, p),
-        lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, -np.inf).max((-1, -2)), smooth=False)  # fmt: skip
+        lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, -np.inf).max((-1, -2)),
+        smooth=False)  # fmt: skip
     row(f"avg_pool2d {k} {s} {p}", {"x": (1, 2, 5, 4)},
         lambda v, k=k, s=s, p=p: prop.avg_pool2d(v.x, k, s, p),
         lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, 0.0).mean((-1, -2)))  # fmt: skip
 
-# --- control ---------------------------------------------------------------------------------------
+# --- control -------------------------------------------------------------------------------------
 
 
 def np_recurrence(h: Any, xs: Any, w: Any, back: bool) -> Any:

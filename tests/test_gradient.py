@@ -84,7 +84,8 @@ def test_what_has_no_path_gets_zeros_of_its_shape() -> None:
     x, other = prop.input("x", (3,)), prop.input("other", "n two=2")
     zero = prop.gradient(prop.sum(x), other)
     np.testing.assert_array_equal(
-        evaluate_all([zero], {"x": np.ones(3), "other": np.ones((4, 2)), "n": 4})[0], np.zeros((4, 2))
+        evaluate_all([zero], {"x": np.ones(3), "other": np.ones((4, 2)), "n": 4})[0],
+        np.zeros((4, 2)),
     )
     one = prop.gradient(prop.sum(x * 1.0), [x])
     assert isinstance(one, list)
@@ -130,7 +131,8 @@ def test_products_are_right_at_zeros(zeros: tuple[int, ...]) -> None:
     others = [np.prod(np.delete(data, k)) for k in range(4)]
     np.testing.assert_allclose(found[0], others)
     wanted = [
-        sum(weights[n] * np.prod(np.delete(data[: n + 1], k)) for n in range(k, 4)) for k in range(4)
+        sum(weights[n] * np.prod(np.delete(data[: n + 1], k)) for n in range(k, 4))
+        for k in range(4)
     ]
     np.testing.assert_allclose(found[1], wanted)
 
@@ -157,8 +159,8 @@ def _scan_cases() -> dict[str, Callable[[Any, Any], Any]]:
     return {
         "captured constant": lambda x, w: prop.sum(prop.scan(
             lambda c, r: (prop.tanh(c * w + r), c), w * 0.5, x)[1] ** 2),
-        "captured value": lambda x, w: prop.sum(prop.scan(
-            lambda c, r, v=prop.exp(w): (c * 0.5 + r * v, c), w, x)[0] ** 2),  # type: ignore[misc]
+        "captured value": lambda x, w: (lambda v: prop.sum(prop.scan(
+            lambda c, r: (c * 0.5 + r * v, c), w, x)[0] ** 2))(prop.exp(w)),
         "reverse": lambda x, w: prop.sum(prop.scan(
             lambda c, r: (prop.tanh(c + r), c * r), w, x, reverse=True)[1] ** 2),
         "no xs": lambda x, w: prop.sum(prop.scan(
@@ -249,7 +251,7 @@ def test_regions_with_several_results_and_pass_through() -> None:
     assert adjoint_gap(prop.gradient(loss, [x, w]), [x, w], values) < 1e-13
 
 
-# --- conventions -----------------------------------------------------------------------------------
+# --- conventions ---------------------------------------------------------------------------------
 
 
 def test_stopped_gradients_stay_stopped_at_second_order() -> None:
@@ -274,8 +276,9 @@ def test_ties_go_to_the_first_position(op: str) -> None:
     sign = 1.0 if op == "max" else -1.0
     data = sign * np.array([[1.0, 3.0, 3.0, 0.0], [5.0, 5.0, 5.0, 5.0]])
     f = getattr(prop, op)
-    rows = evaluate_all([prop.gradient(prop.sum(f(x, 1)), x), prop.gradient(f(x), x),
-                         prop.jvp(f(x, 1), x, np.arange(8.0).reshape(2, 4))], {"x": data})  # fmt: skip
+    forward = prop.jvp(f(x, 1), x, np.arange(8.0).reshape(2, 4))
+    grads = [prop.gradient(prop.sum(f(x, 1)), x), prop.gradient(f(x), x)]
+    rows = evaluate_all([*grads, forward], {"x": data})
     np.testing.assert_array_equal(rows[0], [[0, 1, 0, 0], [1, 0, 0, 0]])
     np.testing.assert_array_equal(rows[1], [[0, 0, 0, 0], [1, 0, 0, 0]])
     np.testing.assert_array_equal(rows[2], [1, 4])
@@ -309,8 +312,9 @@ def test_branches_not_taken_contribute_exactly_nothing(name: str, call: Any, wan
         y = prop.gradient(y, x) if not y.ndim else prop.gradient(prop.sum(y), x)
         grads.append(y)
     forward = prop.jvp(call(x), x, 1.0)
-    for found in (evaluate_all([*grads, forward], {"x": BAD}),
-                  evaluate_all(simplify([g.node for g in (*grads, forward)]), {"x": BAD})):  # fmt: skip
+    roots = [g.node for g in (*grads, forward)]
+    for stage in (roots, simplify(roots)):
+        found = evaluate_all(stage, {"x": BAD})
         for g in found:
             np.testing.assert_array_equal(g[:2], [0, 0])
             assert np.all(np.isfinite(g))

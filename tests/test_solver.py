@@ -38,7 +38,7 @@ from symprop.solver import solve
 CHAINS = 80
 
 
-# --- the rules, against enumeration ------------------------------------------------------------
+# --- the rules, against enumeration --------------------------------------------------------------
 
 
 def equality(rng: random.Random, outer: list[Loop], inner: list[Loop]) -> Ix:

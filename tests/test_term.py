@@ -116,7 +116,7 @@ def digits(q: Fraction) -> Any:
     return CTX.mpf(q.numerator) / q.denominator
 
 
-# --- normal form ---------------------------------------------------------------------------
+# --- normal form ---------------------------------------------------------------------------------
 
 
 @given(rational_trees, points)
@@ -221,7 +221,7 @@ def test_digests_tell_terms_apart() -> None:
     assert len({d.digest for d in different}) == len(different)
 
 
-# --- what it does not do -----------------------------------------------------------------------
+# --- what it does not do -------------------------------------------------------------------------
 
 
 def test_functions_are_not_rewritten() -> None:
@@ -374,11 +374,16 @@ def test_the_untaken_branch_stays_untaken_in_the_derivative() -> None:
 
 def test_strong_products_stay_strong_in_the_derivative() -> None:
     g, d = tm.read(0), tm.call(REGISTRY["sqrt"].function, tm.read(1))
-    once = tm.diff(tm.call(tm.STRONG_MUL, g, d), 1)
+    product = tm.call(tm.STRONG_MUL, g, d)
+    once = tm.diff(product, 1)
     assert isinstance(once, Call)
     assert once.fn is tm.STRONG_MUL
     assert once.args[0] is g
-    assert tm.diff(tm.call(tm.STRONG_MUL, g, d), 0) is d
+    slope = tm.diff(tm.call(tm.STRONG_MUL, g, tm.read(1)), 0)
+    inf = CTX.inf
+    for at, wanted in (((0, 2), 2), ((3, 2), 2), ((0, inf), 0), ((0, -inf), 0), ((3, inf), inf)):
+        assert value(slope, [CTX.mpf(x) for x in at], digits) == wanted
+    assert value(slope, [CTX.mpf(0), CTX.nan], digits) == 0
 
 
 @pytest.mark.parametrize(

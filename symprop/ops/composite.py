@@ -87,6 +87,12 @@ def _floats(x: Any, what: str) -> Expr:
     return value if value.dtype in graph.FLOATS else value.astype("float")
 
 
+def _called(word: str, x: Expr) -> Expr:
+    """The value, with a role for a name where the user gives none."""
+    graph.suggest(x.node, word)
+    return x
+
+
 def softmax(x: Any, axis: Any = -1, where: Any = None) -> Expr:
     """exp(x) / sum exp(x) over an axis, shifted by the maximum; masked points are exactly 0."""
     z, guards = _unmasked(_floats(x, "softmax"), where)
@@ -146,7 +152,8 @@ def cross_entropy(logits: Any, labels: Any) -> Expr:
     at = tuple(item.ix() for item in rows)
     read = At(logits.node, (*at, gather(labels.node, at)))
     chosen = make("sum", rows, len(rows), (), t.read(0), [read], logits.dtype)
-    return mean(logsumexp(logits, -1) - finish(chosen, "index", [logits, labels]))
+    difference = logsumexp(logits, -1) - finish(chosen, "index", [logits, labels])
+    return _called("cross_entropy", mean(difference))
 
 
 def _within(labels: Expr, classes: Ix) -> bool:
@@ -163,8 +170,8 @@ def mse(prediction: Any, target: Any) -> Expr:
             f"mse needs equal shapes, got {shape_text(a)} from {describe(a)} and "
             f"{shape_text(b)} from {describe(b)} ({graph.place()})"
         )
-    error = a - b
-    return mean(error * error)
+    error = _called("error", a - b)
+    return _called("mse", mean(error * error))
 
 
 def _affine(x: Expr, weight: Any, bias: Any) -> Expr:
@@ -181,14 +188,16 @@ def layer_norm(
     axes = normal_axes(x, axis)
     centred = x - mean(x, axes, keepdims=True)
     spread = ops.sqrt(mean(centred * centred, axes, keepdims=True) + eps)
-    return _affine(centred / spread, weight, bias)
+    _called("centred", centred)
+    _called("spread", spread)
+    return _affine(_called("normalised", centred / spread), weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-5) -> Expr:
     """x / sqrt(mean of squares + eps) over axes, scaled (Zhang and Sennrich 2019)."""
     x = as_expr(x)
-    scale = ops.sqrt(mean(x * x, normal_axes(x, axis), keepdims=True) + eps)
-    return _affine(x / scale, weight, None)
+    scale = _called("rms", ops.sqrt(mean(x * x, normal_axes(x, axis), keepdims=True) + eps))
+    return _affine(_called("normalised", x / scale), weight, None)
 
 
 def batch_norm(
@@ -223,11 +232,14 @@ def attention(q: Any, k: Any, v: Any, causal: bool = False, mask: Any = None) ->
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.node.dims[-1].value is None:
         raise ShapeError(f"attention needs [.., T, D] with a fixed D, got {shape_text(q)} from "
                          f"{describe(q)}")  # fmt: skip
+    for word, e in (("query", q), ("key", k), ("value", v)):
+        _called(word, e)
     order = (*range(k.ndim - 2), k.ndim - 1, k.ndim - 2)
     scores = matmul(q, transpose(k, order)) / ops.sqrt(as_expr(float(q.node.dims[-1].value)))
     root = math.isqrt(q.node.dims[-1].value)
     if root * root == q.node.dims[-1].value:
         scores = matmul(q, transpose(k, order)) / root
+    _called("scores", scores)
     _, masked = _unmasked(scores, mask)
 
     def guards(index: Sequence[Ix]) -> list[Guard | bool]:

@@ -25,7 +25,18 @@ from symprop.expression import (
     pointwise,
     shape_text,
 )
-from symprop.graph import Atom, Block, Leaf, Node, local_like, make_block, topological
+from symprop.graph import (
+    Atom,
+    Block,
+    Leaf,
+    Node,
+    Reduce,
+    Scope,
+    join_scope,
+    local_like,
+    make_block,
+    topological,
+)
 
 __all__ = ["STOP", "UPDATE", "region", "scan", "stop_gradient", "update"]
 
@@ -65,7 +76,12 @@ def update(value: Any, state: Expr, new: Any) -> Expr:
 
 
 def _close(
-    inner: Sequence[Leaf], outputs: Sequence[Node], name: str, prefix: str, titles: Sequence[str]
+    inner: Sequence[Leaf],
+    outputs: Sequence[Node],
+    name: str,
+    prefix: str,
+    titles: Sequence[str],
+    scope: Scope,
 ) -> tuple[Block, list[Node]]:
     """The block over positional leaves, and the outside values it reads (hoisted, in order)."""
     depends: set[Node] = set(inner)
@@ -77,14 +93,14 @@ def _close(
     for node in order:
         if node in depends:
             for o in node.operands:
-                if o not in depends and (o.operands or isinstance(o, Leaf)):
-                    captured[o] = None
+                if o not in depends:
+                    captured.update(dict.fromkeys(_handed_in(o)))
     for out in outputs:
-        if out not in depends and (out.operands or isinstance(out, Leaf)):
-            captured[out] = None
+        if out not in depends:
+            captured.update(dict.fromkeys(_handed_in(out)))
     mapping: dict[Node, Node] = {}
     for k, node in enumerate((*inner, *captured)):
-        mapping[node] = local_like(k, node)
+        mapping[node] = local_like(k, node, scope=scope)
     names = [*titles, *(_local_name(graph.hint(c), prefix) for c in captured)]
     for node in order:
         if node in depends and not isinstance(node, Leaf):
@@ -96,13 +112,27 @@ def _close(
     return make_block(leaves, closed, name, names), list(captured)  # type: ignore[arg-type]
 
 
+def _handed_in(node: Node) -> list[Node]:
+    """What a block is handed for an outside value: itself; for a mere view, what that reads."""
+    if isinstance(node, Leaf):
+        return [node]
+    free = isinstance(node, Reduce) and len(node.loops) == node.nout and not node.guards
+    if free and t.operations(node.body) == 0:  # type: ignore[attr-defined]
+        return [found for o in node.operands for found in _handed_in(o)]
+    return [node] if node.operands else []
+
+
 def _local_name(name: str, prefix: str) -> str:
     return name[len(prefix) + 1 :] if prefix and name.startswith(prefix + ".") else name
 
 
-def _temporary(position: int, like: Node, drop: int = 0) -> Leaf:
+def _temporary(position: int, like: Node, scope: Scope, drop: int = 0) -> Leaf:
     low, high = (like.low, like.high) if like.dtype in (*graph.INTS, "bool") else (None, None)
-    return graph.new_leaf("local", f"%{position}", like.dims[drop:], like.dtype, low=low, high=high)
+    found = graph.new_leaf(
+        "local", f"%{position}", like.dims[drop:], like.dtype, low=low, high=high
+    )
+    found.scope = scope
+    return found
 
 
 def scan(
@@ -128,8 +158,9 @@ def scan(
     carries = [as_expr(c) for c in ((init,) if one_carry else init)]
     slices = [] if xs is None else [as_expr(x) for x in ((xs,) if one_slice else xs)]
     extent = _length(slices, length)
-    inner = [_temporary(k, c.node) for k, c in enumerate(carries)]
-    inner += [_temporary(len(carries) + k, s.node, 1) for k, s in enumerate(slices)]
+    scope = join_scope([e.node for e in (*carries, *slices)])
+    inner = [_temporary(k, c.node, scope) for k, c in enumerate(carries)]
+    inner += [_temporary(len(carries) + k, s.node, scope, 1) for k, s in enumerate(slices)]
     given = [Expr(leaf) for leaf in inner]
     carry_in: Any = given[0] if one_carry else tuple(given[: len(carries)])
     slice_in: Any = tuple(given[len(carries) :])
@@ -147,7 +178,7 @@ def scan(
              for n, c in zip(nexts, carries, strict=True)]  # fmt: skip
     titles = [e.name or f"carry{k}" for k, e in enumerate(carries)]
     titles += [e.name or f"slice{k}" for k, e in enumerate(slices)]
-    block, captured = _close(inner, [e.node for e in (*nexts, *ys)], "scan", "", titles)
+    block, captured = _close(inner, [e.node for e in (*nexts, *ys)], "scan", "", titles, scope)
     arguments = [e.node for e in (*carries, *slices)] + captured
     node = graph.make_scan(block, extent, reverse, len(carries), len(slices), arguments)
     outs = [finish(o, "scan", [*carries, *slices]) for o in graph.outputs_of(node)]
@@ -206,14 +237,15 @@ def region(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any) -> Any:
             exprs = [as_expr(a) for a in args]
-            inner = [_temporary(k, e.node) for k, e in enumerate(exprs)]
+            scope = join_scope([e.node for e in exprs])
+            inner = [_temporary(k, e.node, scope) for k, e in enumerate(exprs)]
             result = fn(*(Expr(leaf) for leaf in inner))
             outs = [as_expr(r) for r in (result if isinstance(result, tuple) else (result,))]
             if not outs:
                 raise DeclarationError(f"the region {quoted(name)} returned nothing")
             title = name.rstrip("0123456789_.") or name
             titles = _parameter_names(fn, len(exprs))
-            block, captured = _close(inner, [e.node for e in outs], title, name, titles)
+            block, captured = _close(inner, [e.node for e in outs], title, name, titles, scope)
             node = graph.make_region(block, [*(e.node for e in exprs), *captured])
             found = [finish(o, "region", exprs) for o in graph.outputs_of(node)]
             for k, e in enumerate(found):

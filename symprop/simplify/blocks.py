@@ -2,6 +2,7 @@
 
 In: roots. Out: roots of equal values.
 
+    unite    equal blocks of networks declared apart become one
     merge    two calls with the same operands, one block giving more outputs: one call
     simplify each distinct block once
     trim     outputs that nothing reads and operands that the block does not read are dropped
@@ -33,12 +34,27 @@ from symprop.graph import (
 
 
 def simplify_blocks(roots: list[Node]) -> list[Node]:
-    """Merge, simplify, trim."""
+    """Unite, merge, simplify, trim."""
     if not any(isinstance(n, Scan | Region) for n in topological(roots)):
         return roots
+    roots = _united(roots)
     roots = _merged(roots)
     roots = _inner(roots)
     return _trimmed(roots)
+
+
+def _united(roots: list[Node]) -> list[Node]:
+    """Equal blocks of networks that were declared apart: the first one's, for all."""
+    calls = [n for n in topological(roots) if isinstance(n, Scan | Region)]
+    first: dict[bytes, Block] = {}
+    plans: dict[Node, _Plan] = {}
+    for call in calls:
+        block = first.setdefault(call.block.digest, call.block)
+        if block is not call.block:
+            slices = call.nslice if isinstance(call, Scan) else 0
+            same = {n: n for n in range(len(block.outputs))}
+            plans[call] = _Plan(block, tuple(range(len(call.arguments))), slices, same)
+    return _carried_out(roots, plans)
 
 
 def _key(node: Scan | Region) -> tuple[object, ...]:

@@ -1,0 +1,107 @@
+"""Goldens: what each stage prints for a few models, read in review.
+
+In: the models below. Out: tests/__snapshots__, one file a model and stage; rewritten with
+`pytest tests/test_golden.py --snapshot-update`.
+Stages: the derivation of one gradient, PROGRAM as listed, NumPy as emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+import symprop as prop
+
+
+class Text(SingleFileSnapshotExtension):
+    """One text file a golden."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+
+def digits() -> tuple[Any, list[Any]]:
+    """64-64-10 with softmax cross entropy."""
+    x = prop.input("x", "batch pixel=64")
+    y = prop.labels("y", "batch", classes=10)
+    net = prop.Sequential(prop.Dense(64, name="hidden"), prop.relu, prop.Dense(10, name="logits"))
+    return prop.cross_entropy(net(x), y).named("loss"), list(net.parameters.values())
+
+
+def convolution() -> tuple[Any, list[Any]]:
+    """A strided convolution, pooling, a dense layer, squared error."""
+    x = prop.input("x", ("batch", 2, 8, 8))
+    w = prop.parameter("w", (3, 2, 3, 3), prop.He())
+    v = prop.parameter("v", (4, 12), prop.He())
+    h = prop.relu(prop.conv2d(x, w, stride=2, padding=1)).named("maps")
+    h = prop.max_pool2d(h, 2).reshape((h.shape[0], 12)).named("features")
+    return prop.mse(h @ v.T, prop.input("target", ("batch", 4))).named("loss"), [w, v]
+
+
+def attention() -> tuple[Any, list[Any]]:
+    """Layer norm and causal attention, twice, as regions."""
+    x = prop.input("x", ("batch", 6, 8))
+    parameters = []
+    h = x
+    for k in range(2):
+        qkv = [prop.parameter(f"block{k}.{n}", (8, 8), prop.Glorot()) for n in ("q", "k", "v")]
+        parameters += qkv
+
+        def block(h: Any, qkv: Any = qkv) -> Any:
+            n = prop.layer_norm(h)
+            return h + prop.attention(*(n @ w.T for w in qkv), causal=True)
+
+        h = prop.region(f"block{k}")(block)(h)
+    return prop.mean(h * h).named("loss"), parameters
+
+
+def recurrent() -> tuple[Any, list[Any]]:
+    """A tanh cell over time."""
+    x = prop.input("x", ("time=5", "batch", "feature=3"))
+    w = prop.parameter("w", (4, 3), prop.Glorot())
+    u = prop.parameter("u", (4, 4), prop.Glorot())
+    start = prop.broadcast_to(prop.constant([[0.0] * 4]), (x.shape[1], 4))
+
+    def step(h: Any, now: Any) -> tuple[Any, None]:
+        return prop.tanh(now @ w.T + h @ u.T), None
+
+    last, _ = prop.scan(step, start, x)
+    return prop.mean(last * last).named("loss"), [w, u]
+
+
+def gathers() -> tuple[Any, list[Any]]:
+    """An embedding (a scatter in reverse), a reversed slice, exact GELU, a masked mean."""
+    ids = prop.labels("ids", ("batch", 4), classes=11)
+    table = prop.parameter("table", (11, 5), prop.Glorot())
+    mask = prop.input("mask", ("batch", 4), dtype="bool")
+    h = prop.gelu(prop.embedding(table, ids)[:, ::-1]).named("words")
+    kept = prop.where(mask[:, :, None], h, 0.0)
+    return prop.mean(kept * kept).named("loss"), [table]
+
+
+MODELS: dict[str, Callable[[], tuple[Any, list[Any]]]] = {
+    f.__name__: f for f in (digits, convolution, attention, recurrent, gathers)
+}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("stage", ["derivation", "program", "numpy"])
+def test_stages_print_as_reviewed(name: str, stage: str, snapshot: SnapshotAssertion) -> None:
+    loss, parameters = MODELS[name]()
+    gradients = prop.gradient(loss, parameters)
+    if stage == "derivation":
+        text = str(prop.derivation(gradients[0]))
+    else:
+        function = prop.compile([loss, *gradients], name=name)
+        text = function.source() if stage == "numpy" else function.program_text()
+    assert snapshot(extension_class=Text) == text
+
+
+def test_the_step_prints_as_reviewed(snapshot: SnapshotAssertion) -> None:
+    loss, _ = digits()
+    step = prop.training_step(loss, prop.Adam(1e-3))
+    assert snapshot(extension_class=Text) == step.source("numpy")
