@@ -46,21 +46,25 @@ def says_all(step: Assign) -> bool:
     )
 
 
+_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?![\w.])")
+
+
 def merged(inner: str, outer: str) -> str:
     """Two formulas as one: the value of the first put where the second names it."""
     name, _, value = inner.partition(" = ")
-    pattern = rf"(?<![\w.]){re.escape(name)}(?![\w.])"
-    if not value or not re.search(pattern, outer):
+    if not value or name not in outer:
         return outer
 
     def put(found: re.Match[str]) -> str:
+        if found[0] != name:
+            return found[0]
         before, after = outer[: found.start()].rstrip(), outer[found.end() :].lstrip()
         alone = before[-1:] in ("=", "(", "") and after[:1] in ("", ")", ",")
         added = before[-1:] in ("=", "(", ",", "+") and after[:1] in ("", ")", ",", "+", "-")
         product = not any(mark in value for mark in (" + ", " - ", " where "))
         return value if alone or " " not in value or (added and product) else f"({value})"
 
-    return re.sub(pattern, put, outer)
+    return _NAME.sub(put, outer)
 
 
 def wrapped(text: str, tail: str) -> list[str]:

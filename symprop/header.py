@@ -55,6 +55,9 @@ Poly: TypeAlias = dict[tuple[str, ...], int]
 def formulas(outputs: Sequence[tuple[str, Node]]) -> list[str]:
     """A line for each value that has a name, the user's own values first to last."""
     titles = {n: title for title, n in reversed(outputs) if title and not hint(n)}
+    nameless = [n for title, n in outputs if not title and not hint(n)]
+    if len(nameless) == 1:
+        titles[nameless[0]] = "output"
     order, _ = ordered([n for _, n in outputs], {})
     lines = []
     for node in order:

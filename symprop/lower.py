@@ -178,6 +178,9 @@ class _Lowering:
         self.given = {n: title for title, n in reversed(outputs) if title and not hint(n)}
         self.given |= {n: f"new_{leaf.name}" for leaf, n in updates if not hint(n)}
         self.given |= self.titles
+        for _, n in outputs[: 1 if titles else None]:  # a block's others are saved values
+            if n not in self.given and not isinstance(n, Leaf) and not Roles(self.titles)(n):
+                self.given[n] = "output"
         self.roles = Roles(self.given)
         self.updating = {new for _, new in updates}  # their code says all
         self.users = _users(plan.values)
@@ -280,7 +283,8 @@ class _Lowering:
         if not whole or len(whole) > LONGEST - 8 or whole.startswith("new_"):
             return ""
         if len(node.loops) > node.nout:
-            product = node.op == "sum" and isinstance(coefficient(node.body)[1], Prod)
+            core = coefficient(node.body)[1]
+            product = node.op == "sum" and isinstance(core, Prod) and len(core.factors) > 1
             return f"{whole}_{'product' if product else node.op}"
         return f"{whole}_{'scale' if len(node.dims) < len(users[0].dims) else 'part'}"
 

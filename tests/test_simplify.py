@@ -59,8 +59,9 @@ def _causal(finite: bool, both: bool = True) -> Any:
     return prop.Expr(make("sum", [i, j], 1, [below], t.read(0) * t.read(1), reads, "float"))
 
 
-def _convolution(stride: int) -> Any:
-    x, w = prop.input("x", (1, 1, 13, 13)), prop.input("w", (1, 1, 3, 3))
+def _convolution(stride: int, kernel: int = 3) -> Any:
+    n = 7 * stride
+    x, w = prop.input("x", (1, 1, n, n)), prop.input("w", (1, 1, kernel, kernel))
     y = prop.conv2d(x, w, stride=stride, padding=1)
     found = nodes([prop.vjp(y, x, prop.input("g", y.dims))])
     return rewrite(found, RULES[0], [], set())[0]
@@ -90,7 +91,7 @@ FIRES: dict[str, list[Callable[[], Any]]] = {
         lambda: (lambda x: prop.sum(x - prop.mean(x, 0), 0) + _y())(_x()),
         lambda: (lambda x: prop.sum((x - prop.mean(x)) + x * x))(_x()),
     ],
-    "residue split": [lambda: _convolution(2), lambda: _convolution(3)],
+    "residue split": [lambda: _convolution(2), lambda: _convolution(3, 5)],
     "drop implied guards": [lambda: _causal(True)],
     "fuse single use": [lambda: prop.exp(_x()) * 2.0 + 1.0, lambda: prop.sum(prop.exp(_x()), 0),
                         lambda: prop.tanh(_x() + _y())],
@@ -122,7 +123,10 @@ HOLDS: dict[str, list[Callable[[], Any]]] = {
         lambda: prop.sum(_x() - prop.mean(_x(), 0), 0),  # two leaves that only look alike
         lambda: prop.sum(_x() - _x() * _x()),
     ],
-    "residue split": [lambda: _convolution(1), lambda: prop.cumsum(_x(), 0)],
+    "residue split": [
+        lambda: _convolution(1), lambda: prop.cumsum(_x(), 0),
+        lambda: _convolution(3),  # one tap a class: solved outright
+    ],
     "drop implied guards": [lambda: _causal(False), lambda: _causal(True, both=False),
                             lambda: prop.cumsum(_x(), 0)],
     "fuse single use": [
