@@ -20,17 +20,7 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
     )
 
 from codegen.index import dim as Dim  # noqa: N812
-from symprop.derivation import derivation
-from symprop.errors import (
-    DataError,
-    DeclarationError,
-    ShapeError,
-    SympropError,
-    UnsupportedError,
-    VerificationError,
-)
-from symprop.expression import (
-    Expr,
+from symprop.declarations import (
     constant,
     index,
     indices,
@@ -41,6 +31,16 @@ from symprop.expression import (
     size,
     state,
 )
+from symprop.derivation import derivation
+from symprop.errors import (
+    DataError,
+    DeclarationError,
+    ShapeError,
+    SympropError,
+    UnsupportedError,
+    VerificationError,
+)
+from symprop.expression import Expr
 from symprop.function import Function, compile
 from symprop.gradient import gradient, jvp, vjp
 from symprop.initialize import Constant, Glorot, He, Initializer, Zeros, initial_values

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symprop.errors import DeclarationError, at, quoted
-from symprop.graph import Leaf, Node, leaves, origin
+from symprop.graph import Leaf, Node, origin
+from symprop.walk import leaves
 
 __all__ = ["arguments", "check_leaves"]
 

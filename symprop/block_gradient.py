@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from symprop import graph
+from symprop import graph, walk
 from symprop import term as t
 from symprop.chain import total
 from symprop.graph import (
@@ -30,14 +30,13 @@ from symprop.graph import (
     Reduce,
     Region,
     Scan,
-    block_over,
     local_like,
     make_block,
     make_output,
-    topological,
 )
 from symprop.make import filled
 from symprop.naming import Roles
+from symprop.walk import block_over, topological
 
 __all__ = ["pull_many", "push_many"]
 
@@ -94,7 +93,7 @@ def _block_vjp(
             graph.rename(n, f"d_{block.names[leaf]}")
     kept = list(dict.fromkeys(source for n in saved for source in _viewed(n)))
     stand: dict[Node, Leaf] = {n: local_like(start + len(seeds) + k, n) for k, n in enumerate(kept)}
-    return kept, seeds, list(stand.values()), graph.substitute(found, stand)
+    return kept, seeds, list(stand.values()), walk.substitute(found, stand)
 
 
 def _viewed(node: Node) -> list[Node]:

@@ -19,8 +19,16 @@ from symprop import graph
 from symprop import term as t
 from symprop.errors import DeclarationError, quoted
 from symprop.expression import Expr, axis_names
-from symprop.graph import IndexOf, Leaf, Node, Reading, Reduce, origin, topological
+from symprop.graph import (
+    IndexOf,
+    Leaf,
+    Node,
+    Reading,
+    Reduce,
+    origin,
+)
 from symprop.simplify.engine import simplify
+from symprop.walk import topological
 
 __all__ = ["Derivation", "Line", "derivation"]
 

@@ -1,4 +1,4 @@
-"""Expr: the value a user holds; and the declarations of inputs, parameters and states.
+"""Expr: the value a user holds, and how operands become one.
 
 In: names and dims, arrays, Python numbers, operators with NumPy's names and broadcasting and the
 array API's promotion. Out: graph nodes.
@@ -12,27 +12,21 @@ Python control flow on values is not possible: the truth value of an expression 
 
 from __future__ import annotations
 
-import keyword
 import math
-import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
 
-from codegen.index import Dim, Ix, as_ix, dim
-from symprop import graph
+from codegen.index import Dim, Ix, as_ix
+from symprop import graph, walk
 from symprop import term as t
 from symprop.errors import DeclarationError, ShapeError, UnsupportedError, listed, quoted
-from symprop.graph import FLOATS, INTS, IndexOf, Leaf, Node, Origin
+from symprop.graph import FLOATS, INTS, Leaf, Node, Origin
 from symprop.make import elementwise as map_node
-from symprop.make import fresh, make
-
-DTYPES = ("float", "float32", "float64", "int32", "int64", "bool")
-_RANK = {d: k for k, d in enumerate(("bool", "int32", "int64", "float", "float32", "float64"))}
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-MAX_NAME = 200
+from symprop.make import make
+from symprop.shapes import check_dtype, check_name, promote, public_dim
 
 Number = int | float | Fraction
 
@@ -236,214 +230,6 @@ def _functions() -> Any:
     return structural
 
 
-# --- names, dims, dtypes ---------------------------------------------------------------------
-
-
-def check_name(name: object, what: str) -> str:
-    """A name of identifiers joined by dots, or a DeclarationError."""
-    if not isinstance(name, str):
-        raise DeclarationError(f"the name of {what} must be text, but is {quoted(name)}")
-    parts = name.split(".")
-    legal = len(name) <= MAX_NAME and name.isascii() and all(_WORD.fullmatch(p) for p in parts[:1])
-    legal = legal and all(re.fullmatch(r"[A-Za-z0-9_]+", p) for p in parts)
-    if not legal:
-        raise DeclarationError(
-            f"{quoted(name)} cannot name {what}: use ASCII letters, digits and _, not starting "
-            f'with a digit, at most {MAX_NAME} characters, dots between parts ("hidden.weight")'
-        )
-    if any(keyword.iskeyword(p) for p in parts) or name.startswith("__"):
-        raise DeclarationError(
-            f"{quoted(name)} cannot name {what}: it is a word of Python; add an underscore"
-        )
-    return name
-
-
-def public_dim(d: Ix) -> Any:
-    """An int, a Dim, or the combination itself."""
-    if d.value is not None:
-        return d.value
-    return d.atom if isinstance(d.atom, Dim) else d
-
-
-def parse_dims(dims: Any, what: str) -> tuple[tuple[Ix, ...], tuple[str, ...]]:
-    """Sizes and axis names from "batch pixel=64", a tuple, or an int."""
-    parts = dims.split() if isinstance(dims, str) else dims
-    if isinstance(parts, int | Dim | Ix) and not isinstance(parts, bool):
-        parts = (parts,)
-    if not isinstance(parts, Sequence):
-        raise DeclarationError(
-            f"the dims of {what} must be a string such as 'batch pixel=64', a tuple or an int, "
-            f"but are {quoted(dims)}"
-        )
-    sizes, axes = [], []
-    for part in parts:
-        size, axis = _parse_dim(part, what)
-        sizes.append(size)
-        axes.append(axis)
-    named = [a for a in axes if a]
-    if len(set(named)) != len(named):
-        twice = next(a for a in named if named.count(a) > 1)
-        raise DeclarationError(f"{what} names the dimension {quoted(twice)} twice: name each once")
-    return tuple(sizes), tuple(axes)
-
-
-def _parse_dim(part: Any, what: str) -> tuple[Ix, str]:
-    if isinstance(part, Dim):
-        return part.ix(), part.name
-    if isinstance(part, Ix):
-        return part, ""
-    name, size = "", part
-    if isinstance(part, str) and part.isascii() and part.isdigit() and len(part) <= 12:
-        size = int(part)
-    elif isinstance(part, str):
-        name, _, text = part.partition("=")
-        if not _WORD.fullmatch(name) or keyword.iskeyword(name) or len(name) > MAX_NAME:
-            raise DeclarationError(
-                f"{quoted(part)} is not a dimension of {what}: write a word (batch) for a free "
-                "size or word=number (pixel=64) for a fixed one"
-            )
-        if not text and "=" not in part:
-            return dim(name).ix(), name
-        if not (text.isascii() and text.isdigit()) or len(text) > 12:
-            raise DeclarationError(
-                f"the size in {quoted(part)}, a dimension of {what}, must be a whole number"
-            )
-        size = int(text)
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise DeclarationError(
-            f"a dimension of {what} must be a positive whole number or a name, but is "
-            f"{quoted(part)}"
-        )
-    return as_ix(int(size)), name
-
-
-def check_dtype(dtype: str, what: str) -> str:
-    """One of the dtypes, or a DeclarationError."""
-    if dtype not in DTYPES:
-        raise DeclarationError(
-            f"the dtype of {what} must be one of {', '.join(DTYPES)}, but is {quoted(dtype)}"
-        )
-    return dtype
-
-
-def promote(*dtypes: str) -> str:
-    """The array API's promotion; bool or int with float takes the float's dtype."""
-    return max(dtypes, key=_RANK.__getitem__)
-
-
-# --- declarations ------------------------------------------------------------------------------
-
-
-def input(name: str, dims: Any = (), dtype: str = "float") -> Expr:
-    """A value handed in at every call.
-
-    Args:
-        name: unique within one compile.
-        dims: see the module's docstring; a symbolic dimension is shared by name.
-        dtype: "float" (the width chosen at compile), float32, float64, int32, int64 or bool.
-
-    Raises:
-        DeclarationError: for a name, a dimension or a dtype that cannot be declared.
-    """
-    check_name(name, "an input")
-    sizes, axes = parse_dims(dims, quoted(name))
-    return Expr(graph.new_leaf("input", name, sizes, check_dtype(dtype, quoted(name)), axes))
-
-
-def labels(name: str, dims: Any, classes: int) -> Expr:
-    """Whole numbers 0 .. classes-1 (int64), such as the classes of samples."""
-    check_name(name, "labels")
-    sizes, axes = parse_dims(dims, quoted(name))
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-        raise DeclarationError(
-            f"the number of classes of {quoted(name)} must be a positive whole number, "
-            f"but is {quoted(classes)}"
-        )
-    return Expr(graph.new_leaf("input", name, sizes, "int64", axes, 0, classes - 1))
-
-
-def indices(name: str, dims: Any, below: int) -> Expr:
-    """Whole numbers 0 .. below-1 (int64) to look things up with: the same as ``labels``."""
-    return labels(name, dims, below)
-
-
-def parameter(name: str, dims: Any, init: Any, dtype: str = "float") -> Expr:
-    """A value that training changes; ``init`` is an initializer or an array of its shape."""
-    check_name(name, "a parameter")
-    sizes, axes = parse_dims(dims, quoted(name))
-    _check_init(name, sizes, init)
-    return Expr(
-        graph.new_leaf("parameter", name, sizes, check_dtype(dtype, quoted(name)), axes, init=init)
-    )
-
-
-def state(name: str, dims: Any = (), init: Any = 0.0, dtype: str = "float") -> Expr:
-    """A value that steps carry on but training does not differentiate (slots, averages)."""
-    check_name(name, "a state")
-    sizes, axes = parse_dims(dims, quoted(name))
-    _check_init(name, sizes, init)
-    return Expr(
-        graph.new_leaf("state", name, sizes, check_dtype(dtype, quoted(name)), axes, init=init)
-    )
-
-
-def _check_init(name: str, sizes: tuple[Ix, ...], init: Any) -> None:
-    if any(s.value is None for s in sizes):
-        raise DeclarationError(
-            f"{quoted(name)} must have fixed sizes, but one is free: write word=number"
-        )
-    if callable(init) or isinstance(init, int | float):
-        return
-    if isinstance(init, str):
-        raise DeclarationError(
-            f"the start of {quoted(name)} must be an array or an initializer such as prop.He(), "
-            f"but is {quoted(init)}"
-        )
-    found = np.shape(init)
-    expected = tuple(s.value for s in sizes)
-    if found != expected:
-        raise ShapeError(f"the initial array of {quoted(name)} is {found}, expected {expected}")
-
-
-def scalar(name: str, default: float | None = None) -> Expr:
-    """A float input without dims that may be left out of a call when it has a default."""
-    check_name(name, "a scalar")
-    return Expr(graph.new_leaf("scalar", name, (), "float", default=default))
-
-
-def constant(array: Any, name: str = "constant") -> Expr:
-    """Fixed numbers, stored in the graph (floats take the width chosen at compile)."""
-    check_name(name, "a constant")
-    data = np.array(array)
-    if data.dtype.kind == "f":
-        dtype, low, high = "float", None, None
-        data = data.astype(np.float64)
-    elif data.dtype.kind in "iub":
-        dtype = "bool" if data.dtype.kind == "b" else "int64"
-        data = data.astype(dtype)
-        low, high = (int(data.min()), int(data.max())) if data.size else (0, 0)
-    else:
-        raise DeclarationError(
-            f"a constant must hold real numbers or booleans, but its dtype is {data.dtype}"
-        )
-    data.setflags(write=False)
-    leaf = graph.new_leaf("constant", name, data.shape, dtype, (), low, high, init=data)
-    return Expr(leaf)
-
-
-def index(extent: Any) -> Expr:
-    """0, 1, ..., extent-1 as an int64 vector; the extent an int or a dimension."""
-    sizes, _ = parse_dims(extent, "an index range")
-    loops = fresh(sizes[:1])
-    return Expr(make("sum", loops, 1, (), t.read(0), (IndexOf(loops[0].ix()),), "int64"))
-
-
-def size(x: Expr, axis: int) -> Expr:
-    """The extent of an axis as an int64 value without dims."""
-    d = x.node.dims[normal_axis(axis, x.ndim, describe(x))]
-    return Expr(make("sum", (), 0, (), t.read(0), (IndexOf(d),), "int64"))
-
-
 # --- operands ------------------------------------------------------------------------------------
 
 
@@ -456,7 +242,7 @@ def describe(x: Expr) -> str:
 
 def _of_leaves(node: Node) -> str:
     """of 'x' and 'y': what an unnamed value was computed from, when that is little."""
-    names = [quoted(n.name) for n in graph.leaves([node]) if n.kind not in ("local", "constant")]
+    names = [quoted(n.name) for n in walk.leaves([node]) if n.kind not in ("local", "constant")]
     return f" of {' and '.join(sorted(names))}" if 0 < len(names) <= 2 else ""
 
 
@@ -471,6 +257,8 @@ def as_expr(x: Any) -> Expr:
                 "int64" if isinstance(x, int | np.integer) else "float"
             )  # fmt: skip
             return Expr(make("sum", (), 0, (), value, (), kind))
+        from symprop.declarations import constant
+
         return constant(x)
     raise DeclarationError(
         f"expected an expression, an array or a number, but got {type(x).__name__} {quoted(x)}: "

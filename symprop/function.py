@@ -23,7 +23,7 @@ from symprop.data import prepare, storage_dtype
 from symprop.errors import DataError, DeclarationError, UnsupportedError, listed, quoted
 from symprop.expression import Expr
 from symprop.graph import Leaf, Node
-from symprop.pipeline import BACKENDS, Stage, Work, run, united
+from symprop.pipeline import BACKENDS, PASSES, Stage, Work, run, united
 
 __all__ = ["Compiled", "Function", "compile", "compile_program"]
 
@@ -36,26 +36,34 @@ WIDTHS = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program with its text and the function that the text defines."""
+    """A program, its text and the function that the text defines, each made when asked for."""
 
-    program: Program
-    text: str
+    work: Work
     leaves: tuple[Leaf, ...]
-    build: Callable[[str, str], Callable[..., Any]]
     stages: tuple[Stage, ...] = field(compare=False)
+
+    @property
+    def program(self) -> Program:
+        """The program that runs."""
+        assert self.work.program is not None
+        return self.work.program
 
     @property
     def inputs(self) -> tuple[Leaf, ...]:
         """The leaves to hand in, in the order of the text's arguments."""
         return self.leaves
 
-    def source(self) -> str:
-        """The text, as it runs."""
-        return self.text
+    @cached_property
+    def _text(self) -> str:
+        return run(self.work, PASSES[-1:])[0].source
 
     @cached_property
     def _run(self) -> Callable[..., Any]:
-        return self.build(self.text, self.program.name)
+        return BACKENDS[self.work.backend].build(self._text, self.program.name)
+
+    def source(self) -> str:
+        """The text, as it runs."""
+        return self._text
 
     def call(self, arrays: Arrays) -> tuple[Any, ...]:
         """The outputs for arrays by name that are already as they are stored (unchecked)."""
@@ -90,11 +98,12 @@ def compile_program(
     pairs = united([(_target(s), _node(new)) for s, new in updates])
     work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
     check_leaves(work.roots)
-    work, stages = run(work)
+    work, stages = run(work, PASSES[:-1])
     assert work.program is not None
-    leaves = arguments([*work.roots, *(leaf for leaf, _ in work.updates)])
-    handed = tuple(leaf for leaf in leaves if leaf.kind != "constant")
-    return Compiled(work.program, work.source, handed, BACKENDS[backend].build, stages)
+    known = arguments([*work.roots, *(leaf for leaf, _ in work.updates)])
+    by_name = {leaf.name: leaf for leaf in known if leaf.kind != "constant"}
+    leaves = tuple(by_name[b.label] for b in work.program.arguments)
+    return Compiled(work, leaves, stages)
 
 
 def _node(value: Any) -> Node:

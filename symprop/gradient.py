@@ -38,9 +38,9 @@ from symprop.graph import (
     Reduce,
     Region,
     Scan,
-    topological,
 )
 from symprop.make import filled, fresh, make
+from symprop.walk import topological
 
 __all__ = ["gradient", "jvp", "pull", "push", "vjp"]
 

@@ -35,8 +35,18 @@ from codegen.program import (
     walk,
 )
 from symprop import term as t
-from symprop.graph import At, Leaf, Node, Output, Reduce, Region, gathered, hint, origin
+from symprop.graph import (
+    At,
+    Leaf,
+    Node,
+    Output,
+    Reduce,
+    Region,
+    hint,
+    origin,
+)
 from symprop.schedule import ordered
+from symprop.walk import gathered
 
 __all__ = ["counts", "formulas", "operations"]
 

@@ -17,8 +17,9 @@ from types import MappingProxyType
 from typing import Any
 
 from symprop.data import closest
+from symprop.declarations import parameter
 from symprop.errors import DeclarationError, ShapeError, listed, quoted
-from symprop.expression import Expr, axis_names, parameter
+from symprop.expression import Expr, axis_names
 from symprop.graph import At, Reduce
 from symprop.initialize import Initializer, Zeros, initializer
 

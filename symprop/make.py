@@ -31,11 +31,10 @@ from symprop.graph import (
     Reading,
     Reduce,
     digest,
-    gathered,
-    swap_sources,
 )
 from symprop.solver import solve
 from symprop.term import Term
+from symprop.walk import gathered, swap_sources
 
 MARK = 900  # positions that no node has, to spell loops by
 UNIT = 899

@@ -13,8 +13,9 @@ import numpy as np
 
 from symprop.errors import DeclarationError, ShapeError, listed, quoted
 from symprop.expression import Expr
-from symprop.graph import INTS, Leaf, leaves
+from symprop.graph import INTS, Leaf
 from symprop.ops.structural import argmax, mean, where
+from symprop.walk import leaves
 
 __all__ = ["accuracy", "resolve"]
 

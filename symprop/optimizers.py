@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
+from symprop.declarations import state
 from symprop.errors import DeclarationError, quoted
-from symprop.expression import Expr, axis_names, state
+from symprop.expression import Expr, axis_names
 from symprop.ops.elementwise import sqrt, square
 from symprop.ops.structural import power
 

@@ -34,8 +34,8 @@ from symprop.graph import (
     Reduce,
     Region,
     Scan,
-    topological,
 )
+from symprop.walk import topological
 
 Array = Any
 Point = tuple[int, ...]

@@ -23,12 +23,21 @@ from typing import Any, NamedTuple, cast
 
 from codegen.names import identifier
 from codegen.program import Dtype, Program
-from symprop import graph
+from symprop import walk
 from symprop.errors import DeclarationError, UnsupportedError, at, quoted
-from symprop.graph import Leaf, Node, Opaque, Output, Region, Scan, hint, topological
+from symprop.graph import (
+    Leaf,
+    Node,
+    Opaque,
+    Output,
+    Region,
+    Scan,
+    hint,
+)
 from symprop.header import counts, formulas
 from symprop.lower import lower
 from symprop.settle import name_sources, settled
+from symprop.walk import topological
 
 __all__ = [
     "BACKENDS",
@@ -179,10 +188,10 @@ def _count(work: Work) -> int:
     return len(topological(work.roots))
 
 
-def run(work: Work) -> tuple[Work, tuple[Stage, ...]]:
-    """Every pass in order, and what each did."""
+def run(work: Work, passes: Sequence[Pass] = PASSES) -> tuple[Work, tuple[Stage, ...]]:
+    """The passes in order, and what each did."""
     stages = []
-    for one in PASSES:
+    for one in passes:
         before = _count(work)
         work = one.apply(work)
         stages.append(Stage(one.name, before, _count(work)))
@@ -217,9 +226,9 @@ def collect_updates(roots: Sequence[Node]) -> tuple[list[Node], list[Update]]:
             value = node.of.arguments[0]
             new[node] = new.get(value, value)
         elif not isinstance(node, Leaf):
-            rebuilt = graph.rebuild(node, new)
+            rebuilt = walk.rebuild(node, new)
             if rebuilt is not node:
-                graph.carry_over(node, rebuilt)
+                walk.carry_over(node, rebuilt)
                 new[node] = rebuilt
     updates = [(cast(Leaf, m.arguments[1]), new.get(m.arguments[2], m.arguments[2])) for m in marks]
     return [new.get(r, r) for r in roots], updates

@@ -22,7 +22,17 @@ from weakref import WeakKeyDictionary
 
 from codegen.index import Guard, Ix, as_ix, bounds, constant, guard, nonneg, substitute
 from symprop import term as t
-from symprop.graph import FLOATS, At, IndexOf, Leaf, Node, Output, Reading, Reduce, topological
+from symprop.graph import (
+    FLOATS,
+    At,
+    IndexOf,
+    Leaf,
+    Node,
+    Output,
+    Reading,
+    Reduce,
+)
+from symprop.walk import topological
 
 INF = math.inf
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from codegen.index import Gather, Ix, Loop, guard
-from symprop import graph
 from symprop import term as t
+from symprop import walk
 from symprop.expand import expand
 from symprop.graph import (
     FLOATS,
@@ -27,16 +27,13 @@ from symprop.graph import (
     Origin,
     Reading,
     Reduce,
-    carry_over,
     hint,
     origin,
-    rebuild,
     remember,
     rename,
-    swap_sources,
-    topological,
 )
 from symprop.make import make
+from symprop.walk import carry_over, rebuild, swap_sources, topological
 
 __all__ = ["name_sources", "settled"]
 
@@ -227,7 +224,7 @@ def _wanted(order: Sequence[Node], roots: set[Node]) -> dict[Node, Order]:
             asked.update(dict.fromkeys(node.operands))
             continue
         place = {item: k for k, item in enumerate(node.outer)}
-        sources = {o for ix in _ixs(node) for o in graph.gathered(ix)}
+        sources = {o for ix in _ixs(node) for o in walk.gathered(ix)}
         asked.update(dict.fromkeys(sources))
         for r in node.reads:
             if not isinstance(r, At) or len(r.index) < 2 or isinstance(r.node, Leaf):

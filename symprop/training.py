@@ -28,11 +28,11 @@ from symprop.errors import DataError, DeclarationError, ShapeError, UnsupportedE
 from symprop.expression import Expr
 from symprop.function import compile_program
 from symprop.gradient import gradient
-from symprop.graph import leaves
 from symprop.initialize import initial_values
 from symprop.metrics import resolve
 from symprop.optimizers import Optimizer
 from symprop.progress import History, Progress, interrupts_held
+from symprop.walk import leaves
 
 __all__ = ["Trainer", "TrainingStep", "training_step"]
 

@@ -32,10 +32,9 @@ from symprop.graph import (
     Region,
     Scan,
     hint,
-    rebuild,
-    topological,
 )
 from symprop.make import remake
+from symprop.walk import rebuild, topological
 
 __all__ = ["check_graph", "check_passes"]
 

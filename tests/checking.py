@@ -14,9 +14,10 @@ import numpy as np
 import symprop as prop
 from codegen.index import evaluate
 from symprop import oracle
-from symprop.graph import FLOATS, Leaf, Node, leaves, topological
+from symprop.graph import FLOATS, Leaf, Node
 from symprop.simplify.cost import graph_cost
 from symprop.simplify.engine import simplify
+from symprop.walk import leaves, topological
 
 Arrays = dict[Any, Any]
 

@@ -14,9 +14,10 @@ from checking import assert_equal, assert_simplified, data_for, evaluate_all, no
 
 import symprop as prop
 from symprop import term as t
-from symprop.graph import Node, Reduce, topological
+from symprop.graph import Node, Reduce
 from symprop.simplify.cost import graph_cost
 from symprop.simplify.engine import simplify
+from symprop.walk import topological
 
 
 def softmax_cross_entropy() -> tuple[list[Any], list[Any]]:

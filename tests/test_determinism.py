@@ -18,8 +18,8 @@ import pytest
 
 import symprop as prop
 from symprop import graph
-from symprop.graph import topological
 from symprop.simplify.engine import simplify
+from symprop.walk import topological
 
 # Each model is declared under names of its own; equal structure, other words.
 Names = tuple[str, str, str]

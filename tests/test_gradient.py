@@ -16,10 +16,11 @@ from checking import adjoint_gap, assert_equal, count, differences_gap, evaluate
 from functions import ROWS, At, Row
 
 import symprop as prop
-from symprop import graph
+from symprop import walk
 from symprop.errors import DeclarationError, ShapeError
-from symprop.graph import Region, Scan, topological
+from symprop.graph import Region, Scan
 from symprop.simplify.engine import simplify
+from symprop.walk import topological
 
 DIFFERENTIABLE = [r for r in ROWS if r.differentiable]
 EVERY = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=[r.name for r in DIFFERENTIABLE])
@@ -31,7 +32,7 @@ def declared(case: Row) -> tuple[Any, list[Any], dict[Any, Any]]:
     leaves = case.declare()
     values: dict[Any, Any] = {leaves[n].node: a for n, a in case.data().items()}
     y = case.call(At(leaves))
-    for leaf in graph.leaves([y.node]):
+    for leaf in walk.leaves([y.node]):
         if leaf.kind == "state":
             values[leaf] = np.zeros(4)
     return y, [leaves[n] for n in case.floats()], values

@@ -15,7 +15,7 @@ import pytest
 from checking import assert_equal, data_for, evaluate_all, shape_of
 
 import symprop as prop
-from symprop import graph, oracle
+from symprop import graph, oracle, walk
 from symprop.graph import Atom, Leaf, Node, Output, Reduce, Region, Scan
 from symprop.simplify.engine import simplify
 
@@ -68,7 +68,7 @@ def network() -> list[Node]:
 
 
 def digests(roots: Sequence[Node]) -> list[bytes]:
-    return [n.digest for n in graph.topological(roots)]
+    return [n.digest for n in walk.topological(roots)]
 
 
 def test_digests_do_not_depend_on_what_was_built_before() -> None:
@@ -106,7 +106,7 @@ def test_digests_tell_values_apart() -> None:
 def test_building_more_changes_no_node() -> None:
     """Immutable by convention: every slot of every node is the same object afterwards."""
     roots = network()
-    order = graph.topological(roots)
+    order = walk.topological(roots)
 
     def slots(n: Node) -> dict[str, Any]:
         names = [s for c in type(n).__mro__ for s in getattr(c, "__slots__", ())]
@@ -153,7 +153,7 @@ def test_every_computed_node_has_an_origin_after_differentiation_and_simplify() 
     roots = network()
     for stage in (roots, simplify(roots)):
         missing = [
-            n for n in graph.topological(stage)
+            n for n in walk.topological(stage)
             if isinstance(n, Reduce) and not n.common and not graph.origin(n).rule
         ]  # fmt: skip
         assert not missing, f"{len(missing)} without origin: {missing[:4]}"
@@ -196,7 +196,7 @@ def test_every_kind_of_node_is_listed_here() -> None:
 def test_every_pass_covers_every_kind(kind: type[Node]) -> None:
     x = prop.input("x", (3,))
     y = KINDS[kind](x)
-    assert any(isinstance(n, kind) for n in graph.topological([y.node]))
+    assert any(isinstance(n, kind) for n in walk.topological([y.node]))
     loss = prop.sum(y * y)
     roots = [y, prop.gradient(loss, x), prop.jvp(y, x, 1.0)]
     values = {"x": np.array([0.5, -1.5, 2.0])}
@@ -208,7 +208,7 @@ def test_every_pass_covers_every_kind(kind: type[Node]) -> None:
     np.testing.assert_allclose(wanted[1], slopes, rtol=1e-6)
     assert_equal(evaluate_all(simplify([r.node for r in roots]), values), wanted, 1e-13)
     other = prop.input("other", (3,))
-    moved = graph.substitute([r.node for r in roots], {x.node: other.node})
+    moved = walk.substitute([r.node for r in roots], {x.node: other.node})
     assert_equal(evaluate_all(moved, {"other": values["x"]}), wanted, 1e-13)
     assert shape_of(y.node) == (3,)
     if kind is not graph.Opaque:  # no library of opaque operations yet

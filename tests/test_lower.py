@@ -15,11 +15,11 @@ from codegen.program import Assign, Block, Cast, Load, Program, walk
 from codegen.verify import verify
 from symprop import term as t
 from symprop.expand import fold
-from symprop.graph import topological
 from symprop.lower import lower
 from symprop.pipeline import Work, run
 from symprop.scalars import Place, Reads, scalar
 from symprop.settle import settled
+from symprop.walk import topological
 
 # --- formulas ------------------------------------------------------------------------------------
 

@@ -43,10 +43,7 @@ class Model:
 
     def tangents(self) -> list[Any]:
         """The vector of the Hessian-vector product, as inputs `along_0`, `along_1`, ..."""
-        return [
-            prop.input(f"along_{k}", self.leaves[n].dims)
-            for k, n in enumerate(self.names)
-        ]
+        return [prop.input(f"along_{k}", self.leaves[n].dims) for k, n in enumerate(self.names)]
 
     def tangent_values(self) -> dict[str, np.ndarray]:
         return {f"along_{k}": self.reference.vectors[n] for k, n in enumerate(self.names)}

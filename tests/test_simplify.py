@@ -22,11 +22,17 @@ from symprop import graph
 from symprop import term as t
 from symprop.expression import broadcast
 from symprop.graph import At as Read
-from symprop.graph import Node, Reduce, Region, Scan, topological
+from symprop.graph import (
+    Node,
+    Reduce,
+    Region,
+    Scan,
+)
 from symprop.make import elementwise, fresh, make
 from symprop.simplify.cost import graph_cost
 from symprop.simplify.engine import rewrite, simplify
 from symprop.simplify.rules import RULES, SHARED
+from symprop.walk import topological
 
 EVERY_RULE = (*RULES, SHARED)
 BOUND = 1e-12

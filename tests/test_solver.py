@@ -30,10 +30,11 @@ from codegen.index import (
     mod,
 )
 from symprop import term as t
-from symprop.graph import At, Node, Reduce, topological
+from symprop.graph import At, Node, Reduce
 from symprop.make import make
 from symprop.simplify.engine import simplify
 from symprop.solver import solve
+from symprop.walk import topological
 
 CHAINS = 80
 

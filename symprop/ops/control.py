@@ -12,16 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from codegen.index import Ix
-from symprop import graph
+from symprop import graph, walk
 from symprop import term as t
 from symprop.errors import DeclarationError, ShapeError, quoted
 from symprop.expression import (
     Expr,
     as_expr,
-    check_name,
     describe,
     finish,
-    parse_dims,
     pointwise,
     shape_text,
 )
@@ -35,8 +33,9 @@ from symprop.graph import (
     join_scope,
     local_like,
     make_block,
-    topological,
 )
+from symprop.shapes import check_name, parse_dims
+from symprop.walk import topological
 
 __all__ = ["STOP", "UPDATE", "region", "scan", "stop_gradient", "update"]
 
@@ -107,7 +106,7 @@ def _close(
             own = graph.hint(node)
             if own:
                 graph.rename(node, _local_name(own, prefix))
-    closed = graph.substitute(outputs, mapping)
+    closed = walk.substitute(outputs, mapping)
     leaves = [mapping[n] for n in (*inner, *captured)]
     return make_block(leaves, closed, name, names), list(captured)  # type: ignore[arg-type]
 

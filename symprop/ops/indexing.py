@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from codegen.index import Ix, Loop, as_ix, constant, floordiv, guard, nonneg
-from symprop import graph
+from symprop import graph, walk
 from symprop import term as t
 from symprop.errors import DataError, DeclarationError, ShapeError, quoted
 from symprop.expression import (
@@ -26,11 +26,11 @@ from symprop.expression import (
     finish,
     normal_axis,
     number,
-    promote,
     shape_text,
 )
 from symprop.graph import INTS, At
 from symprop.make import aligned, fresh, make
+from symprop.shapes import promote
 
 __all__ = ["concat", "embedding", "flip", "getitem", "pad", "stack", "take"]
 
@@ -79,7 +79,7 @@ def getitem(x: Expr, key: Any) -> Expr:
         elif item.kind == "slice":
             index.append((item.start or constant(0)) + next(rest).ix() * item.step)
         elif item.array is not None:
-            index.append(graph.gathered_at(item.array.node, aligned(item.array.node, own)))
+            index.append(walk.gathered_at(item.array.node, aligned(item.array.node, own)))
     node = make("sum", loops, len(loops), (), t.read(0), [At(x.node, tuple(index))], x.dtype)
     return finish(node, "index", [x, *arrays])
 

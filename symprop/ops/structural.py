@@ -27,13 +27,12 @@ from symprop.expression import (
     is_number,
     normal_axis,
     number,
-    parse_dims,
     pointwise,
-    promote,
     shape_text,
 )
 from symprop.graph import FLOATS, At, IndexOf, Op, Reading
 from symprop.make import aligned, fresh, make
+from symprop.shapes import parse_dims, promote
 
 __all__ = [
     "apply", "argmax", "argmin", "broadcast_to", "cumprod", "cumsum", "einsum", "matmul", "max",

@@ -17,20 +17,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from symprop import graph
+from symprop import walk
 from symprop.graph import (
     Block,
     Node,
     Output,
     Region,
     Scan,
-    block_over,
     make_block,
     make_output,
     make_region,
     make_scan,
-    topological,
 )
+from symprop.walk import block_over, topological
 
 
 def simplify_blocks(roots: list[Node]) -> list[Node]:
@@ -99,8 +98,8 @@ def _carried_out(roots: list[Node], plans: dict[Node, _Plan]) -> list[Node]:
         elif node in plans:
             continue
         else:
-            rebuilt = graph.rebuild(node, new)
-        graph.carry_over(node, rebuilt)
+            rebuilt = walk.rebuild(node, new)
+        walk.carry_over(node, rebuilt)
         new[node] = rebuilt
     return [new[r] for r in roots]
 
@@ -146,7 +145,7 @@ def _inner(roots: list[Node]) -> list[Node]:
 
     new: dict[Node, Node] = {}
     for node in topological(roots):
-        rebuilt = graph.rebuild(node, new)
+        rebuilt = walk.rebuild(node, new)
         if isinstance(rebuilt, Scan | Region):
             block = rebuilt.block
             outs = simplified_outputs(block)
@@ -154,7 +153,7 @@ def _inner(roots: list[Node]) -> list[Node]:
                 made = make_block(block.leaves, outs, block.name, block.names)
                 rebuilt = _call(rebuilt, made, rebuilt.arguments)
         if rebuilt is not node and not isinstance(node, Scan | Region):
-            graph.carry_over(node, rebuilt)
+            walk.carry_over(node, rebuilt)
         new[node] = rebuilt
     return [new[r] for r in roots]
 

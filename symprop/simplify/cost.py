@@ -16,8 +16,16 @@ from itertools import combinations
 from weakref import WeakKeyDictionary
 
 from codegen.index import Dim, Floor, Guard, Ix, Mod, upper
-from symprop.graph import At, Node, Output, Reduce, Region, Scan, topological
+from symprop.graph import (
+    At,
+    Node,
+    Output,
+    Reduce,
+    Region,
+    Scan,
+)
 from symprop.term import Read, Sum, operations
+from symprop.walk import topological
 
 
 @dataclass(frozen=True, order=True)

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
-from symprop import graph
-from symprop.graph import Block, Node, Reduce, topological
+from symprop import walk
+from symprop.graph import Block, Node, Reduce
 from symprop.simplify.context import Context, Rule
 from symprop.simplify.cost import Cost, graph_cost
 from symprop.simplify.rules import RULES, SHARED
+from symprop.walk import topological
 
 ROUNDS = 8
 SINGLE_TRIES = 24  # candidates tried one by one after a sweep was refused
@@ -89,14 +90,14 @@ def rewrite(
 ) -> list[Node]:
     """The roots with the rule applied wherever it fires; ``changed`` collects the places."""
     order = topological(roots)
-    users = graph.users(order)
+    users = walk.users(order)
     context = Context({}, set())
     new: dict[Node, Node] = {}
     keep = set(roots)
     for node in order:
-        rebuilt = graph.rebuild(node, new)
+        rebuilt = walk.rebuild(node, new)
         if rebuilt is not node:
-            graph.carry_over(node, rebuilt)
+            walk.carry_over(node, rebuilt)
         key = (rebuilt, tuple(context.uses.get(o, 2) for o in rebuilt.operands))
         open_ = key not in failed and (rebuilt, ()) not in failed
         if isinstance(rebuilt, Reduce) and open_ and (only is None or only(node)):
@@ -105,7 +106,7 @@ def rewrite(
                 failed.add(key)
             else:
                 changed.append(node)
-                graph.carry_over(rebuilt, found, rule.name)
+                walk.carry_over(rebuilt, found, rule.name)
                 rebuilt = found
         new[node] = rebuilt
         context.uses[rebuilt] = context.uses.get(rebuilt, 0) + len(users[node])
@@ -117,7 +118,7 @@ def rewrite(
 def _share(roots: list[Node], cost: Cost) -> tuple[list[Node], Cost]:
     """Sums with one core, all rewritten at once: alone, none of them gains."""
     order = topological(roots)
-    users = graph.users(order)
+    users = walk.users(order)
     context = Context({n: len(us) for n, us in users.items()}, set(roots))
     groups: dict[Node, dict[Node, Node]] = {}
     for node in order:
@@ -130,11 +131,11 @@ def _share(roots: list[Node], cost: Cost) -> tuple[list[Node], Cost]:
         mapping: dict[Node, Node] = {a: b for a, b in members.items() if a is not b}
         if len(members) < 2 or not mapping:
             continue
-        trial = graph.substitute(roots, mapping)
+        trial = walk.substitute(roots, mapping)
         after = graph_cost(trial)
         if after < cost:
             for a, b in mapping.items():
-                graph.carry_over(a, b, SHARED.name)
+                walk.carry_over(a, b, SHARED.name)
             return trial, after
     return roots, cost
 
