@@ -119,16 +119,27 @@ class Roles:
             return f"{_RULES[source.rule]}_{first}"
         if isinstance(node, Output) and isinstance(node.of, Scan | Region):
             return self._result(node, node.of)
-        return _per(node)
+        return _per(node) or _filled(node)
 
     def _result(self, node: Output, of: Scan | Region) -> str:
         """A result of a block: the name of the block's first result, and what it is inside."""
         inside = of.block.outputs[node.n]
+        if isinstance(of, Scan):
+            return self._turned(node.n, of, inside)
         own = "" if _local(inside) else hint(inside)
         title = hint(make_output(of, 0)) or of.block.name or "value"
         if not node.n:
             return title
         return f"{title}_{own}" if own else f"{title}_saved{node.n}"
+
+    def _turned(self, n: int, of: Scan, inside: Node) -> str:
+        """A result of a scan: the last value of a carry, or all values of one thing."""
+        names = dict(zip(of.block.leaves, of.block.names, strict=True))
+        if n < of.ncarry:
+            word = of.block.names[n]
+            return f"last_{word}" if word else ""
+        word = names[inside] if isinstance(inside, Leaf) and inside in names else hint(inside)
+        return f"all_{word}" if word else f"{of.block.name or 'scan'}_output{n - of.ncarry or ''}"
 
 
 def _per(node: Node) -> str:
@@ -139,6 +150,12 @@ def _per(node: Node) -> str:
     if isinstance(r, IndexOf) and node.body is t.power(t.read(0), -1):
         return f"per_{dim_name(r.ix)}" if dim_name(r.ix) else ""
     return ""
+
+
+def _filled(node: Node) -> str:
+    """zeros, for a value that is 0 everywhere."""
+    zero = isinstance(node, Reduce) and not node.reads and node.body is t.num(0)
+    return "zeros" if zero and node.dims else ""
 
 
 def _local(node: Node) -> bool:

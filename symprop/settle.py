@@ -1,5 +1,6 @@
 """The last rewriting of values before they become assignments: how they lie and who is named.
 
+    stops   derivatives are taken: a value held constant is itself    x - stop(x) -> 0
     name    a named view of an unnamed value gives it the name       grad_W = sum.T -> sum too
     sizes   a value that is a size alone is read as the size         n = batch; x/n -> x/batch
     split   a formula that stands twice in one body is a value of its own
@@ -41,8 +42,26 @@ Order = tuple[int, ...]
 
 
 def settled(roots: Sequence[Node]) -> list[Node]:
-    """The roots with sizes read as sizes, repeats split off and values laid out as read."""
-    return orient(split_repeats(read_sizes(roots)))
+    """The roots without stops, sizes read as sizes, repeats split off, laid out as read."""
+    return orient(split_repeats(read_sizes(without_stops(roots))))
+
+
+def without_stops(roots: Sequence[Node]) -> list[Node]:
+    """The roots; a formula that reads less once its stops are gone reads less."""
+    new: dict[Node, Node] = {}
+    for node in topological(roots):
+        rebuilt = rebuild(node, new)
+        if isinstance(rebuilt, Reduce):
+            body = expand(rebuilt.body)
+            if body.reads != rebuilt.body.reads:
+                rebuilt = make(
+                    rebuilt.op, rebuilt.loops, rebuilt.nout, rebuilt.guards, body, rebuilt.reads,
+                    rebuilt.dtype, rebuilt.accumulator,
+                )  # fmt: skip
+        if rebuilt is not node:
+            carry_over(node, rebuilt)
+            new[node] = rebuilt
+    return [new.get(r, r) for r in roots]
 
 
 # --- names ---------------------------------------------------------------------------------------
