@@ -326,7 +326,8 @@ class _Lowering:
     def loop_words(self, node: Reduce) -> list[str]:
         """Unique names for the loops of a node."""
         names = Names()
-        return [names(word, "i") for word in loop_names(node, self.axes)]
+        taken = [self.by_node[o].name for o in node.operands if o in self.by_node]
+        return [names(word, "i") for word in loop_names(node, self.axes, taken)]
 
     def body(self, node: Reduce, reads: Sequence[Reading]) -> Scalar:
         """The formula over buffers."""

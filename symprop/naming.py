@@ -9,7 +9,7 @@ gave wins. Uniqueness and legality are ``codegen.names``' business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 
 from codegen.index import Dim, Ix, Loop
@@ -278,13 +278,14 @@ def loop_axes(node: Reduce, axes: Axes) -> dict[int, str]:
     return found
 
 
-def loop_names(node: Reduce, axes: Axes) -> list[str]:
-    """Names for the loops of a node: the axes they run over, else letters; not yet unique."""
+def loop_names(node: Reduce, axes: Axes, taken: Collection[str] = ()) -> list[str]:
+    """Names for the loops of a node: the axes they run over, else letters that name no value of
+    the same formula (``taken``); not yet unique."""
     known = loop_axes(node, axes)
     out = list(axes(node))
     names = [
         (out[k] if k < node.nout else "") or known.get(k, "") or dim_name(item.extent)
         for k, item in enumerate(node.loops)
     ]
-    free = iter(c for c in LETTERS if c not in names)
+    free = iter(c for c in LETTERS if c not in names and c not in taken)
     return [n or next(free, "i") for n in names]

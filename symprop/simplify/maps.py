@@ -36,7 +36,7 @@ def read_through_views(node: Reduce, context: Context) -> Node | None:
         def fits(made: Node, view: Reduce = view, easy: bool = easy, r: At = r) -> bool:
             if easy or not isinstance(made, Reduce) or not made.reads:
                 return True
-            if not is_view(node):
+            if not is_view(node) or node.guards:
                 return False
             inner = view.reads[0]
             found = made.reads[0]
