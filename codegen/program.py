@@ -335,6 +335,12 @@ class Program:
         written = {t for s in self.steps for t in targets(s)}
         return tuple(b.name for b in self.arguments if b.name in written)
 
+    def __str__(self) -> str:
+        """The listing in index notation."""
+        from codegen.listing import listing
+
+        return listing(self)
+
     def buffer(self, name: str) -> Buffer:
         """The buffer of that name (KeyError when there is none)."""
         for b in self.buffers:

@@ -19,7 +19,7 @@ import mpmath
 import numpy as np
 
 from codegen.functions import FUNCTIONS, python_callable
-from codegen.index import Dim, Floor, Gather, Ix, Loop, Mod
+from codegen.index import Dim, Floor, Gather, Guard, Ix, Loop, Mod
 from symprop import term as t
 from symprop.errors import DataError, VerificationError, quoted
 from symprop.expression import Expr
@@ -148,11 +148,7 @@ class Oracle:
         shape = tuple(self.size(item.extent) for item in node.loops)
         out = self.array(shape[: node.nout], node.dtype)
         reads = [self.reader(r, loops) for r in node.reads]
-        # A gather is read only where the other guards hold: those come first.
-        ordered = sorted(
-            node.guards, key=lambda g: any(isinstance(a, Gather) for a in g.ix.atoms())
-        )
-        guards = [(self.index(g.ix, loops), g.kind) for g in ordered]
+        guards = self.conditions(node.guards, loops)
         body = self.term(node.body)
         integer = node.dtype not in FLOATS
         mapped = len(node.loops) == node.nout
@@ -217,12 +213,19 @@ class Oracle:
         at = [self.index(i, loops) for i in a.indices]
         return lambda p: int(source[tuple(f(p) for f in at)])
 
+    def conditions(
+        self, guards: Sequence[Guard], loops: Mapping[Loop, int]
+    ) -> list[tuple[Callable[[Point], int], str]]:
+        """Guards in the order they are asked: one that gathers after the others."""
+        ordered = sorted(guards, key=lambda g: any(isinstance(a, Gather) for a in g.ix.atoms()))
+        return [(self.index(g.ix, loops), g.kind) for g in ordered]
+
     def reader(self, r: Reading, loops: Mapping[Loop, int]) -> Callable[[Point], Any]:
         if isinstance(r, IndexOf):
             return self.index(r.ix, loops)
         source = self.values[r.node]
         at = [self.index(i, loops) for i in r.index]
-        guards = [(self.index(g.ix, loops), g.kind) for g in r.guards]
+        guards = self.conditions(r.guards, loops)
         shape, zero = source.shape, (self.number(0) if r.node.dtype in FLOATS else 0)
 
         def read(p: Point) -> Any:

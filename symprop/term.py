@@ -22,9 +22,11 @@ SymPy's automatic arithmetic would rewrite bodies unlogged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from hashlib import blake2b
+from typing import Any
 from weakref import WeakValueDictionary
 
 ONE = Fraction(1)
@@ -374,13 +376,22 @@ def _fold_select(c: Term, a: Term, b: Term) -> Term | None:
     return None
 
 
-def _fold_compare(test: Callable[[Fraction, Fraction], bool]) -> Callable[..., Term | None]:
+def _fold_compare(test: Callable[[Any, Any], bool]) -> Callable[..., Term | None]:
     def fold(a: Term, b: Term) -> Term | None:
-        if isinstance(a, Num) and isinstance(b, Num):
-            return num(int(test(a.value, b.value)))
-        return None
+        x, y = _number(a), _number(b)
+        return None if x is None or y is None else num(int(test(x, y)))
 
     return fold
+
+
+def _number(t: Term) -> Fraction | float | None:
+    """The value of a number or of an infinity, or None."""
+    if isinstance(t, Num):
+        return t.value
+    k, rest = coefficient(t)
+    if isinstance(rest, Call) and rest.fn is INFINITY:
+        return math.inf if k > 0 else -math.inf
+    return None
 
 
 def _select_partial(i: int) -> Term | None:

@@ -282,6 +282,17 @@ def test_nan_survives_comparisons_and_negation() -> None:
     assert tm.call(tm.NOT, flipped) is tm.call(tm.LT, x, y)
 
 
+def test_comparisons_of_numbers_and_infinities_fold() -> None:
+    infinity = tm.call(tm.INFINITY)
+    values = [tm.neg(infinity), tm.num(-2), tm.num(Fraction(1, 3)), infinity]
+    for (i, a), (j, b) in itertools.product(enumerate(values), repeat=2):
+        assert tm.call(tm.LT, a, b) is tm.num(int(i < j))
+        assert tm.call(tm.LE, a, b) is tm.num(int(i <= j))
+        assert tm.call(tm.EQ, a, b) is tm.num(int(i == j))
+        assert tm.call(tm.NE, a, b) is tm.num(int(i != j))
+    assert isinstance(tm.call(tm.LT, infinity, tm.call(tm.NAN)), Call)
+
+
 def test_selections_fold_by_their_condition_alone() -> None:
     x, y, z = (tm.read(k) for k in range(3))
     c = tm.call(tm.LT, x, y)

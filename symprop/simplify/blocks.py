@@ -92,6 +92,8 @@ def _carried_out(roots: list[Node], plans: dict[Node, _Plan]) -> list[Node]:
             call = node.of
             plan = plans[call]
             assert isinstance(call, Scan | Region)
+            if node.n not in plan.outputs:  # only what is trimmed itself reads it
+                continue
             arguments = [new[call.arguments[k]] for k in plan.arguments]
             made = _call(call, plan.block, arguments, plan.slices)
             rebuilt = make_output(made, plan.outputs[node.n])
