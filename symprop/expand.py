@@ -7,7 +7,10 @@ folded at 40 digits and rounded once, where it is printed.
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
+
+import mpmath
 
 from codegen.functions import FUNCTIONS
 from symprop import term as t
@@ -28,6 +31,8 @@ def expand(term: Term) -> Term:
             return None
         if x.fn.name == "stop_gradient":
             return x.args[0]
+        if x.fn.kind == "bool" and not x.reads:
+            return t.num(int(bool(_value(x))))
         if x.fn in _STRUCTURAL or x.fn.name in FUNCTIONS:
             return None
         op = getattr(x.fn, "op", None)
@@ -42,6 +47,20 @@ def expand(term: Term) -> Term:
     return t.rewrite(term, change)
 
 
+@cache
+def _context() -> Any:
+    ctx = mpmath.mp.clone()
+    ctx.dps = DIGITS
+    return ctx
+
+
+def _value(term: Term) -> Any:
+    """A formula without reads, evaluated."""
+    from symprop.oracle import Oracle
+
+    return Oracle(_context()).term(term)([])
+
+
 @lru_cache(4096)
 def fold(term: Term) -> Fraction | None:
     """The value of a float formula without reads, or None where it has some or is not finite."""
@@ -49,16 +68,9 @@ def fold(term: Term) -> Fraction | None:
         return None
     if isinstance(term, t.Num):
         return term.value
-    import mpmath
-
-    from symprop.oracle import Oracle
-
-    ctx = mpmath.mp.clone()
-    ctx.dps = DIGITS
-    found = Oracle(ctx).term(term)([])
-    if not ctx.isfinite(found):
+    found = _value(term)
+    if not mpmath.isfinite(found):
         return None
-    whole = ctx.mpf(found)
-    sign, mantissa, exponent, _ = whole._mpf_
+    sign, mantissa, exponent, _ = _context().mpf(found)._mpf_
     exact = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
     return -exact if sign else exact

@@ -11,7 +11,7 @@ from checking import assert_equal, evaluate_all
 from functions import ROWS, At, Row, uncovered
 
 import symprop as prop
-from codegen.index import loop
+from codegen.index import Guard, gather, guard, loop
 from symprop import oracle
 from symprop import term as t
 from symprop.errors import DataError, VerificationError
@@ -130,6 +130,19 @@ def test_a_read_out_of_range_is_found() -> None:
     back = make("sum", [i], 1, (), t.read(0), [Read(x, (i.ix() - 1,))], "float")
     with pytest.raises(VerificationError, match="out of range"):
         oracle.evaluate([back], {"x": np.ones(3)})
+
+
+@pytest.mark.parametrize("where", ["node", "read"])
+def test_a_lookup_is_asked_only_where_the_other_guards_hold(where: str) -> None:
+    ids, x = prop.labels("ids", (3,), classes=2).node, prop.input("x", (3,)).node
+    i = loop(0, 3)
+    late = guard(2 - 1 - i.ix(), ">=")
+    found = guard(gather(ids, (i.ix() + 1,)) - 1, "==")
+    both = tuple(g for g in (late, found) if isinstance(g, Guard))
+    read = Read(x, (i.ix(),), () if where == "node" else both)
+    node = make("sum", [i], 1, both if where == "node" else (), t.read(0), [read], "float")
+    values = {"ids": np.array([0, 1, 0]), "x": np.arange(5.0, 8.0)}
+    np.testing.assert_array_equal(evaluate_all([node], values)[0], [5, 0, 0])
 
 
 def test_missing_and_inconsistent_data_are_named() -> None:

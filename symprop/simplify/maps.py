@@ -6,13 +6,14 @@ rounding stands in ``symprop.simplify.rules``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
-from codegen.index import Ix, Loop, guard, nonneg, substitute
+from codegen.index import Gather, Ix, Loop, guard, nonneg, substitute
 from symprop import term as t
-from symprop.graph import FLOATS, At, IndexOf, Node, Reduce, hint
+from symprop.graph import FLOATS, At, Node, Reduce, hint
 from symprop.make import make
-from symprop.ranges import node_finite, scope_of, term_range
+from symprop.ranges import Scope, finite, scope_of, term_range
 from symprop.simplify import normal
 from symprop.simplify.context import Context
 from symprop.simplify.cost import domain
@@ -231,8 +232,9 @@ def guard_to_reads(node: Reduce, context: Context) -> Node | None:
                 for g in r.node.guards:
                     needless.add(_at(g.ix, r, g.kind))
     kept = [g for g in node.guards if g not in needless]
-    others = all(n > 0 for _, n in rest.factors)
-    if len(kept) == len(node.guards) or not others or not _safe(node):
+    scope = Scope(node.reads, tuple(kept))
+    others = all(n > 0 and finite(b, scope) for b, n in rest.factors)
+    if len(kept) == len(node.guards) or not others or not _in_range(node):
         return None
     return make(node.op, node.loops, node.nout, kept, node.body, node.reads, node.dtype,
                 node.accumulator)  # fmt: skip
@@ -244,14 +246,14 @@ def _at(ix: Ix, r: At, kind: str) -> object:
     return guard(substitute(ix, mapping), kind)  # type: ignore[arg-type]
 
 
-def _safe(node: Reduce) -> bool:
-    """Every read stays in range without the dropped guards, and every factor is finite."""
-    for r in node.reads:
-        if isinstance(r, IndexOf):
-            continue
-        if not node_finite(r.node):
-            return False
-        for ix, d in zip(r.index, r.node.dims, strict=True):
-            if not (nonneg(ix) and nonneg(d - 1 - ix)):
-                return False
-    return True
+def _in_range(node: Reduce) -> bool:
+    """Every read and every lookup stays in range without the node's guards."""
+
+    def inside(index: Sequence[Ix], dims: Sequence[Ix]) -> bool:
+        return all(
+            nonneg(ix) and nonneg(d - 1 - ix)
+            and all(inside(a.indices, a.source.dims) for a in ix.atoms() if isinstance(a, Gather))  # type: ignore[attr-defined]
+            for ix, d in zip(index, dims, strict=True)
+        )  # fmt: skip
+
+    return all(inside(r.index, r.node.dims) for r in node.reads if isinstance(r, At))

@@ -11,6 +11,7 @@ from codegen.index import Loop
 from symprop import term as t
 from symprop.graph import FLOATS, At, Node, Reading, Reduce
 from symprop.make import filled, make
+from symprop.ranges import Scope, finite
 from symprop.simplify import normal
 from symprop.simplify.context import Context
 from symprop.simplify.inline import inline, is_map
@@ -37,8 +38,14 @@ def pull_factors(node: Reduce, context: Context) -> Node | None:
     if isinstance(core, Reduce) and not is_map(core):
         smaller, kept = normal.without_unused_loops(core)
         at = At(smaller, tuple(node.outer[j].ix() for j in kept))
-    outer = t.mul(t.num(k), t.read(len(node.reads)), *(t.power(b, n) for b, n in fixed))
-    return make("sum", node.outer, node.nout, (), outer, [*node.reads, at], node.dtype)
+    whole = t.mul(*(t.power(b, n) for b, n in fixed))
+    # Where the guards leave no point the sum is 0, whatever the factor would have been there.
+    strong = bool(node.guards) and not finite(whole, Scope(node.reads))
+    product = t.call(t.STRONG_MUL, t.read(len(node.reads)), whole) if strong else t.mul(
+        t.read(len(node.reads)), whole)  # fmt: skip
+    return make(
+        "sum", node.outer, node.nout, (), t.scale(k, product), [*node.reads, at], node.dtype
+    )
 
 
 def _common(
