@@ -95,9 +95,9 @@ def assert_equal(
 
 def adjoint_gap(
     outputs: Sequence[Any], wrt: Sequence[Any], values: Arrays, seed: int = 0,
-    sizes: Mapping[str, int] | None = None,
+    sizes: Mapping[str, int] | None = None, floor: float = 0.0,
 ) -> float:  # fmt: skip
-    """|<g, J t> - <J^T g, t>| relative to the sum of the absolute products."""
+    """|<g, J t> - <J^T g, t>| relative to the sum of the absolute products (or to ``floor``)."""
     rng = np.random.default_rng(seed)
     ts = [prop.input(f"tangent{k}", x.dims) for k, x in enumerate(wrt)]
     gs = [prop.input(f"cotangent{k}", y.dims) for k, y in enumerate(outputs)]
@@ -110,9 +110,9 @@ def adjoint_gap(
     jt, tg = found[: len(pushed)], found[len(pushed) :]
     left = [a * given[g.node] for a, g in zip(jt, gs, strict=True)]
     right = [a * given[e.node] for a, e in zip(tg, ts, strict=True)]
-    scale = sum(float(np.sum(np.abs(p))) for p in (*left, *right)) or 1.0
+    scale = sum(float(np.sum(np.abs(p))) for p in (*left, *right))
     total = sum(float(np.sum(p)) for p in left) - sum(float(np.sum(p)) for p in right)
-    return abs(total) / scale
+    return abs(total) / (max(scale, floor) or 1.0)
 
 
 def differences_gap(

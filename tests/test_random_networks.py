@@ -33,9 +33,10 @@ def test_derivatives(seed: int) -> None:
     values = net.data(seed)
     assert differences_gap(net.loss, net.wrt, values, sizes=net.sizes, step=1e-4) < 1e-6
     first = prop.gradient(net.loss, net.wrt)
-    largest = max(float(np.max(np.abs(g), initial=0.0)) for g in evaluate_all(first, values))
-    if largest > 1e-9:
-        assert adjoint_gap(first, net.wrt, values, sizes=net.sizes) < BOUND
+    # A gradient that is constant has second derivatives that are rounding alone.
+    floor = max(float(np.max(np.abs(g), initial=1e-3)) for g in evaluate_all(first, values)) * 1e-5
+    gap = adjoint_gap(first, net.wrt, values, sizes=net.sizes, floor=floor)
+    assert gap < BOUND
 
 
 @EVERY

@@ -135,8 +135,9 @@ HOLDS: dict[str, list[Callable[[], Any]]] = {
         lambda: _convolution(3),  # one tap a class: solved outright
     ],
     "drop implied guards": [
-        lambda: _causal(False), lambda: _causal(True, other=lambda v: t.power(v, -1) + 1), lambda: _causal(True, both=False),
-                            lambda: prop.cumsum(_x(), 0)],
+        lambda: _causal(False), lambda: _causal(True, other=lambda v: t.power(v, -1) + 1),
+        lambda: _causal(True, both=False), lambda: prop.cumsum(_x(), 0),
+    ],
     "fuse single use": [
         lambda: (lambda e: e * prop.sum(e))(prop.exp(_x())), lambda: _named(prop.exp(_x())) * 2.0,
         lambda: prop.exp(_x(4, 1)) * _y(4, 9),
