@@ -158,6 +158,8 @@ def body_value(
             a, b = (v if v.dtype is None else cast(v, dtype) for v in (a, b))
             return where(c, a, b, order, dtype)
         case Call(name, args):
+            if name == "strong_mul":  # what it multiplies counts only where the first is not 0
+                scope.warns(*may_warn(s, scope.kinds))
             return _called(scope, name, [value(a) for a in args], order, want)
         case Cast(dtype, x):
             a = value(x, dtype)

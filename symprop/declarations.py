@@ -42,12 +42,12 @@ def labels(name: str, dims: Any, classes: int) -> Expr:
     """Whole numbers 0 .. classes-1 (int64), such as the classes of samples."""
     check_name(name, "labels")
     sizes, axes = parse_dims(dims, quoted(name))
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
+    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1:
         raise DeclarationError(
             f"the number of classes of {quoted(name)} must be a positive whole number, "
             f"but is {quoted(classes)}"
         )
-    return Expr(graph.new_leaf("input", name, sizes, "int64", axes, 0, classes - 1))
+    return Expr(graph.new_leaf("input", name, sizes, "int64", axes, 0, int(classes) - 1))
 
 
 def indices(name: str, dims: Any, below: int) -> Expr:

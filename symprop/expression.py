@@ -211,7 +211,7 @@ class Expr:
         return cast(Expr, _functions().reshape(self, shape[0] if len(shape) == 1 else shape))
 
     def transpose(self, *axes: Any) -> Expr:
-        order = (axes[0] if len(axes) == 1 else axes) or None
+        order = axes[0] if len(axes) == 1 else axes or None
         return cast(Expr, _functions().transpose(self, order))
 
     def astype(self, dtype: str) -> Expr:

@@ -11,19 +11,20 @@ they are stored. What runs is the text that ``source`` shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 
 from codegen.program import Dtype, Program
-from symprop.arguments import arguments, check_leaves
+from symprop.arguments import check_leaves
 from symprop.data import prepare, storage_dtype
 from symprop.errors import DataError, DeclarationError, UnsupportedError, listed, quoted
 from symprop.expression import Expr
 from symprop.graph import Leaf, Node
 from symprop.pipeline import BACKENDS, PASSES, Stage, Work, run, united
+from symprop.walk import leaves
 
 __all__ = ["Compiled", "Function", "compile", "compile_program"]
 
@@ -41,6 +42,7 @@ class Compiled:
     work: Work
     leaves: tuple[Leaf, ...]
     stages: tuple[Stage, ...] = field(compare=False)
+    declared: tuple[Leaf, ...] = ()
 
     @property
     def program(self) -> Program:
@@ -98,12 +100,13 @@ def compile_program(
     pairs = united([(_target(s), _node(new)) for s, new in updates])
     work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
     check_leaves(work.roots)
+    declared = tuple(leaf for leaf in leaves(work.roots) if leaf.kind != "constant")
+    work = replace(work, declared=declared)
     work, stages = run(work, PASSES[:-1])
     assert work.program is not None
-    known = arguments([*work.roots, *(leaf for leaf, _ in work.updates)])
-    by_name = {leaf.name: leaf for leaf in known if leaf.kind != "constant"}
-    leaves = tuple(by_name[b.label] for b in work.program.arguments)
-    return Compiled(work, leaves, stages)
+    by_name = {leaf.name: leaf for leaf in (*declared, *(leaf for leaf, _ in work.updates))}
+    handed = tuple(by_name[b.label] for b in work.program.arguments)
+    return Compiled(work, handed, stages, declared)
 
 
 def _node(value: Any) -> Node:
@@ -166,8 +169,12 @@ class Function:
         self.check_finite, self._several = check_finite, several
         self.leaves = compiled.leaves
         self.inputs = [leaf.name for leaf in compiled.leaves]
+        # Declared, but simplified away: may be handed in all the same.
+        self._ignored = [leaf.name for leaf in compiled.declared if leaf not in compiled.leaves]
         given = {b.name: b.label for b in compiled.program.arguments}
-        self._handed = [o in given for o in compiled.program.outputs]
+        outputs = compiled.program.outputs
+        kept = {*given, *(b.name for b in compiled.program.buffers if b.role == "constant")}
+        self._handed = [o in kept or o in outputs[:k] for k, o in enumerate(outputs)]
         changed = {given[n] for n in compiled.program.updates}
         self._changed = [leaf for leaf in compiled.leaves if leaf.name in changed]
 
@@ -193,12 +200,13 @@ class Function:
             self.leaves,
             self.dtype,
             check_finite=self.check_finite,
+            ignored=self._ignored,
         )
         for leaf in self._changed:
-            if ready[leaf.name] is not given[leaf.name]:
+            if ready[leaf.name] is not given[leaf.name] or not ready[leaf.name].flags.writeable:
                 raise DataError(
-                    f"{quoted(leaf.name)} is updated in place, so it must be a contiguous array "
-                    f"of {storage_dtype(leaf, self.dtype)}: hand in one of prop.initial_values"
+                    f"{quoted(leaf.name)} is updated in place, so it must be a writable, contiguous "
+                    f"array of {storage_dtype(leaf, self.dtype)}: hand in one of prop.initial_values"
                 )
         results = tuple(
             np.array(r) if handed else np.asarray(r)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from symprop.data import closest
 from symprop.declarations import parameter
 from symprop.errors import DeclarationError, ShapeError, listed, quoted
@@ -107,9 +109,9 @@ class Dense(Layer):
         init: str | Initializer = "he",
     ) -> None:
         super().__init__(name)
-        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+        if isinstance(units, bool) or not isinstance(units, int | np.integer) or units < 1:
             raise DeclarationError(f"Dense needs a positive number of units, not {quoted(units)}")
-        self.units, self.bias, self.init = units, bias, initializer(init)
+        self.units, self.bias, self.init = int(units), bias, initializer(init)
 
     def forward(self, x: Expr) -> Expr:
         if not x.shape or not isinstance(x.shape[-1], int):

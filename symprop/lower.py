@@ -28,7 +28,7 @@ from codegen import program as p
 from codegen.index import Dim, Gather, Guard, Ix, Loop, dim, gather, guard, loop, transform
 from codegen.names import Names, comment_safe
 from codegen.program import BufferSource, Dtype, Load, Program, Scalar
-from symprop.arguments import arguments
+from symprop.arguments import arguments, with_sizes
 from symprop.errors import DeclarationError, UnsupportedError, quoted
 from symprop.formulas import formula
 from symprop.graph import (
@@ -65,6 +65,7 @@ def lower(
     dtype: Dtype = "float32",
     name: str = "function",
     doc: str = "",
+    declared: Sequence[Leaf] = (),
 ) -> Program:
     """The program of the outputs, in order.
 
@@ -74,9 +75,11 @@ def lower(
         dtype: what "float" means.
         name: of the program, and of the function that a text backend prints.
         doc: the header, lines of text.
+        declared: leaves that may be asked for although no value needs them: the first that has a
+            free size which nothing else shows is an argument, too.
     """
     common = _Common(dtype)
-    return common.program(outputs, updates, name, doc)
+    return common.program(outputs, updates, name, doc, declared)
 
 
 class _Common:
@@ -95,10 +98,13 @@ class _Common:
         updates: Sequence[tuple[Leaf, Node]],
         name: str,
         doc: str,
+        declared: Sequence[Leaf] = (),
     ) -> Program:
         roots = [n for _, n in outputs]
         plan = schedule(roots, updates)
-        found = arguments([*roots, *(n for pair in updates for n in pair)])
+        found = with_sizes(
+            arguments([*roots, *(n for pair in updates for n in pair)]), plan.values, declared
+        )
         for node in (*found, *plan.values):
             for d in node.dims:
                 self.ix(d)

@@ -17,7 +17,6 @@ in floats but for the product with an extent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 
 from codegen.index import Guard, Ix, Loop, as_ix, constant, guard, loop, substitute
 from symprop import term as t
@@ -32,12 +31,12 @@ from symprop.graph import (
     Reduce,
     digest,
 )
+from symprop.order import by_first_use, by_role, conjunction, moved, read_key
 from symprop.solver import solve
 from symprop.term import Term
 from symprop.walk import gathered, swap_sources
 
-MARK = 900  # positions that no node has, to spell loops by
-UNIT = 899
+UNIT = 899  # a position that no node has
 
 
 def fresh(extents: Iterable[Ix | int], start: int = 0) -> tuple[Loop, ...]:
@@ -63,7 +62,7 @@ def make(
     """The node reducing ``body`` by ``op`` over ``loops[nout:]`` where the guards hold."""
     accumulator = accumulator or dtype
     dims = tuple(item.extent for item in loops[:nout])
-    kept = _conjunction(guards)
+    kept = conjunction(guards)
     if len(loops) == nout:
         op = "sum"
     if kept is None:
@@ -100,19 +99,6 @@ def _identity(op: Op) -> Term:
     return t.neg(infinity) if op == "max" else infinity
 
 
-def _conjunction(guards: Iterable[Guard | bool]) -> tuple[Guard, ...] | None:
-    """Sorted, without repetition; None when one is False."""
-    found: dict[Guard, None] = {}
-    for g in guards:
-        if g is False:
-            return None
-        if isinstance(g, Guard):
-            found[g] = None
-    if len(found) < 2:
-        return tuple(found)
-    return tuple(sorted(found, key=lambda g: (g.kind, g.digest)))
-
-
 def _drop_unused(body: Term, reads: list[Reading]) -> tuple[Term, list[Reading]]:
     if body.reads == tuple(range(len(reads))):
         return body, reads
@@ -134,11 +120,11 @@ class _State:
 
     def apply(self, mapping: Mapping[Loop, Ix]) -> bool:
         """Substitute loops everywhere; False when a guard became impossible."""
-        self.reads = [_moved(r, mapping) for r in self.reads]
+        self.reads = [moved(r, mapping) for r in self.reads]
         return self.set_guards(guard(substitute(g.ix, mapping), g.kind) for g in self.guards)
 
     def set_guards(self, guards: Iterable[Guard | bool]) -> bool:
-        kept = _conjunction(guards)
+        kept = conjunction(guards)
         if kept is None:
             return False
         self.guards = kept
@@ -181,7 +167,7 @@ class _State:
                     value = t.num(r.ix.value)
             else:
                 if r.guards:
-                    left = _conjunction(g for g in r.guards if g not in known)
+                    left = conjunction(g for g in r.guards if g not in known)
                     r = At(r.node, r.index, left or ())
                     self.reads[k] = r
                 node = r.node
@@ -222,13 +208,14 @@ class _State:
 
     def renumber(self, body: Term) -> Term:
         """Positions 0, 1, ...; reduced loops in an order that does not depend on the given one."""
-        inner = self.loops[self.nout :]
+        outer, inner = self.loops[: self.nout], self.loops[self.nout :]
         if len(inner) > 1:
-            ranked = self.by_first_use(inner)
+            ranked = by_first_use(outer, inner, self.reads)
             if ranked is None:  # perhaps because reads are repeated
                 body = self.sort_reads(body)
-                ranked = self.by_first_use(inner) or self.by_role(inner, body)
-            self.loops = self.loops[: self.nout] + ranked
+                ranked = by_first_use(outer, inner, self.reads)
+                ranked = ranked or by_role(outer, inner, self.reads, self.guards, body)
+            self.loops = [*outer, *ranked]
         if any(item.position != k for k, item in enumerate(self.loops)):
             self.apply(
                 {v: loop(k, v.extent).ix() for k, v in enumerate(self.loops) if v.position != k}
@@ -236,65 +223,10 @@ class _State:
             self.loops = [loop(k, item.extent) for k, item in enumerate(self.loops)]
         return body
 
-    def places(self) -> dict[Loop, Ix]:
-        """The output loops at their final positions."""
-        return {v: loop(k, v.extent).ix() for k, v in enumerate(self.loops[: self.nout])}
-
-    def by_first_use(self, inner: Sequence[Loop]) -> list[Loop] | None:
-        """Reduced loops as the sorted reads use them; None when that leaves a choice."""
-        mask = self.places() | {item: loop(MARK, item.extent).ix() for item in inner}
-        keyed = sorted(((_read_key(_moved(r, mask)), k) for k, r in enumerate(self.reads)))
-        if any(a[0] == b[0] for a, b in pairwise(keyed)):
-            return None
-        rank: dict[Loop, None] = {}
-        for _, k in keyed:
-            r = self.reads[k]
-            for ix in (r.ix,) if isinstance(r, IndexOf) else r.index:
-                mine = [item for item in inner if item in ix.loops and item not in rank]
-                mine.sort(key=lambda x: (-abs(ix.coefficient(x)), x.extent.digest))
-                if any(
-                    abs(ix.coefficient(a)) == abs(ix.coefficient(b)) and a.extent is b.extent
-                    for a, b in pairwise(mine)
-                ):
-                    return None
-                rank.update(dict.fromkeys(mine))
-        left = [item for item in inner if item not in rank]
-        return [*rank, *left] if len(left) < 2 else None
-
-    def by_role(self, inner: Sequence[Loop], body: Term) -> list[Loop]:
-        """Reduced loops told apart by what reads, guards and the body do with them, refined until
-        only loops that can be swapped are left alike."""
-        cls = dict.fromkeys(inner, 0)
-        while True:
-            found = {item: (cls[item], self.role(item, cls, body)) for item in inner}
-            order = sorted(set(found.values()))
-            new = {item: order.index(found[item]) for item in inner}
-            if len(order) == len(inner):
-                return sorted(inner, key=new.__getitem__)
-            if len(order) == len(set(cls.values())):  # alike: any one of them goes first
-                alike = next(k for k in range(len(order)) if list(new.values()).count(k) > 1)
-                first = next(item for item in inner if new[item] == alike)
-                new = {item: k + (k >= alike and item is not first) for item, k in new.items()}
-            cls = new
-
-    def role(self, item: Loop, cls: Mapping[Loop, int], body: Term) -> tuple[object, ...]:
-        """What a loop does, other loops known by their classes alone."""
-        mask = self.places() | {v: loop(MARK + 1 + k, v.extent).ix() for v, k in cls.items()}
-        own = mask | {item: loop(MARK, item.extent).ix()}
-        keys = [_read_key(_moved(r, mask)) for r in self.reads]
-        rank = {key: k for k, key in enumerate(sorted(set(keys)))}
-        plain = [t.read(len(keys) + rank[key]) for key in keys]
-        reads = []
-        for k, r in enumerate(self.reads):
-            marked = [t.read(0) if j == k else x for j, x in enumerate(plain)]
-            reads.append((keys[k], _read_key(_moved(r, own)), t.replace(body, marked).digest))
-        guards = [(g.kind, substitute(g.ix, own).digest) for g in self.guards]
-        return item.extent.digest, tuple(sorted(reads)), tuple(sorted(guards))
-
     def sort_reads(self, body: Term) -> Term:
         """Structural order, each distinct read once."""
         reads = self.reads
-        order = sorted(range(len(reads)), key=lambda k: _read_key(reads[k]))
+        order = sorted(range(len(reads)), key=lambda k: read_key(reads[k]))
         mapping: list[Term] = [t.read(0)] * len(reads)
         kept: list[Reading] = []
         for k in order:
@@ -305,25 +237,6 @@ class _State:
                 kept.append(reads[k])
         self.reads = kept
         return t.replace(body, mapping)
-
-
-def _read_key(r: Reading) -> tuple[bytes, ...]:
-    if isinstance(r, IndexOf):
-        return (b"", r.ix.digest)
-    return (r.node.digest, *(i.digest for i in r.index), *(g.digest for g in r.guards))
-
-
-def _moved(r: Reading, mapping: Mapping[Loop, Ix]) -> Reading:
-    """A read with loops substituted; a guard that became False makes it the constant 0."""
-    if isinstance(r, IndexOf):
-        return IndexOf(substitute(r.ix, mapping))
-    index = tuple(substitute(i, mapping) for i in r.index)
-    if not r.guards:
-        return At(r.node, index)
-    guards = _conjunction(guard(substitute(g.ix, mapping), g.kind) for g in r.guards)
-    if guards is None:
-        return IndexOf(constant(0))
-    return At(r.node, index, guards)
 
 
 def _copied(op: Op, state: _State, nout: int, body: Term, dtype: str) -> Node | None:
@@ -377,7 +290,7 @@ def _intern(
     node.digest = digest(
         op.encode(), dtype.encode(), accumulator.encode(), str(nout).encode(), body.digest,
         *(item.digest for item in loops), b"|", *(g.digest for g in guards), b"|",
-        *(b for r in reads for b in (b"/", *_read_key(r))),
+        *(b for r in reads for b in (b"/", *read_key(r))),
     )  # fmt: skip
     NODES[key] = node
     return node
@@ -395,7 +308,7 @@ def remake(node: Reduce, new: Mapping[Node, Node]) -> Node:
             reads.append(IndexOf(swap_sources(r.ix, new)))
             continue
         index = tuple(swap_sources(i, new) for i in r.index)
-        guards = _conjunction(swapped(g) for g in r.guards)
+        guards = conjunction(swapped(g) for g in r.guards)
         if guards is None:
             reads.append(IndexOf(constant(0)))
         else:

@@ -92,6 +92,7 @@ class Work:
     backend: str
     name: str
     marked: bool = True
+    declared: tuple[Leaf, ...] = ()
     doc: str = ""
     program: Program | None = None
     source: str = ""
@@ -153,7 +154,7 @@ def _settle(work: Work) -> Work:
 
 
 def _lower(work: Work) -> Work:
-    program = lower(work.outputs, work.updates, work.dtype, work.name)
+    program = lower(work.outputs, work.updates, work.dtype, work.name, declared=work.declared)
     doc = "\n".join([work.doc, "", *counts(program)])
     return replace(work, program=replace(program, doc=doc))
 

@@ -32,6 +32,7 @@ from symprop.graph import (
     Reading,
     Reduce,
 )
+from symprop.order import moved
 from symprop.walk import topological
 
 INF = math.inf
@@ -197,11 +198,9 @@ def _looked_into(exponent: t.Term, scope: Scope) -> tuple[t.Term, Scope] | None:
 
 
 def _moved_reads(r: At) -> tuple[Reading, ...]:
-    from symprop.make import _moved
-
     assert isinstance(r.node, Reduce)
     mapping = dict(zip(r.node.outer, r.index, strict=True))
-    return tuple(_moved(x, mapping) for x in r.node.reads)
+    return tuple(moved(x, mapping) for x in r.node.reads)
 
 
 def _base(r: Reading) -> Reading:

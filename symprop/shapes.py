@@ -55,7 +55,7 @@ def public_dim(d: Ix) -> Any:
 def parse_dims(dims: Any, what: str) -> tuple[tuple[Ix, ...], tuple[str, ...]]:
     """Sizes and axis names from "batch pixel=64", a tuple, or an int."""
     parts = dims.split() if isinstance(dims, str) else dims
-    if isinstance(parts, int | Dim | Ix) and not isinstance(parts, bool):
+    if isinstance(parts, int | np.integer | Dim | Ix) and not isinstance(parts, bool):
         parts = (parts,)
     if not isinstance(parts, Sequence):
         raise DeclarationError(
@@ -67,10 +67,12 @@ def parse_dims(dims: Any, what: str) -> tuple[tuple[Ix, ...], tuple[str, ...]]:
         size, axis = _parse_dim(part, what)
         sizes.append(size)
         axes.append(axis)
-    named = [a for a in axes if a]
-    if len(set(named)) != len(named):
-        twice = next(a for a in named if named.count(a) > 1)
-        raise DeclarationError(f"{what} names the dimension {quoted(twice)} twice: name each once")
+    first = {a: s for a, s in reversed(list(zip(axes, sizes, strict=True))) if a}
+    if any(a and first[a] is not s for a, s in zip(axes, sizes, strict=True)):
+        twice = next(a for a, s in zip(axes, sizes, strict=True) if a and first[a] is not s)
+        raise DeclarationError(
+            f"{what} gives the dimension {quoted(twice)} two sizes: name each once"
+        )
     return tuple(sizes), tuple(axes)
 
 

@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from codegen.index import Guard, Ix, Loop, floordiv, gather, guard
 from symprop import graph
 from symprop import term as t
@@ -258,13 +260,13 @@ def attention(q: Any, k: Any, v: Any, causal: bool = False, mask: Any = None) ->
 
 
 def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or any(
-        isinstance(p, bool) or not isinstance(p, int) or p < least for p in pair
+        isinstance(p, bool) or not isinstance(p, int | np.integer) or p < least for p in pair
     ):
         raise DeclarationError(f"{what} must be a whole number >= {least} or a pair of them, "
                                f"but is {quoted(value)}")  # fmt: skip
-    return cast(tuple[int, int], pair)
+    return int(pair[0]), int(pair[1])
 
 
 def _window(

@@ -24,11 +24,12 @@ from symprop.expression import (
     broadcast,
     describe,
     finish,
+    is_number,
     normal_axis,
     number,
     shape_text,
 )
-from symprop.graph import INTS, At
+from symprop.graph import FLOATS, INTS, At
 from symprop.make import aligned, fresh, make
 from symprop.shapes import promote
 
@@ -245,9 +246,18 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Expr:
 def pad(x: Any, width: Any, value: float = 0.0) -> Expr:
     """Surrounded by a constant; ``width`` as in NumPy: n, (before, after), or one pair an axis."""
     x = as_expr(x)
-    pairs = np.broadcast_to(np.asarray(width), (x.ndim, 2))
-    if pairs.dtype.kind not in "iu" or (pairs < 0).any():
-        raise DataError(f"the pad widths of {describe(x)} must be whole numbers >= 0")
+    given = np.asarray(width)
+    fits = given.shape in ((), (1,), (2,), (1, 2), (x.ndim, 2), (x.ndim, 1))
+    if given.dtype.kind not in "iu" or not fits or (given < 0).any():
+        raise DataError(
+            f"the pad widths of {describe(x)} must be whole numbers >= 0, one, a pair, or a pair "
+            f"for each of its {x.ndim} axes, but are {quoted(width)}"
+        )
+    pairs = np.broadcast_to(given, (x.ndim, 2))
+    if not is_number(value) or (x.dtype not in FLOATS and int(value) != value):
+        raise DataError(
+            f"the value around {describe(x)}, which is {x.dtype}, cannot be {quoted(value)}"
+        )
     before = [int(p[0]) for p in pairs]
     loops = fresh([d + int(p[0]) + int(p[1]) for d, p in zip(x.node.dims, pairs, strict=True)])
     index, guards = _shifted(x, loops, before)
@@ -256,7 +266,11 @@ def pad(x: Any, width: Any, value: float = 0.0) -> Expr:
     if value != 0:
         one = make("sum", loops, len(loops), guards, t.num(1), (), x.dtype)
         at = tuple(item.ix() for item in loops)
-        body = t.select(t.call(t.EQ, t.read(1), t.num(0)), number(value), t.read(0))
+        outside = t.call(t.EQ, t.read(1), t.num(0))
+        if x.dtype == "bool":
+            body = t.call(t.OR, t.call(t.NOT, t.read(1)), t.read(0))
+        else:
+            body = t.select(outside, number(value), t.read(0))
         node = make("sum", loops, len(loops), (), body, [At(node, at), At(one, at)], x.dtype)
     return finish(node, "pad", [x])
 

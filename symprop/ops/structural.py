@@ -125,7 +125,7 @@ def _first(x: Any, axis: Any, op: Op) -> Expr:
     loops, index, over = split_loops(x, (a,))
     outer = tuple(item.ix() for item in loops[:-1])
     value, extreme = t.read(0), t.read(1)
-    # A NaN compares false, so that its position counts as attaining the (NaN) extremum.
+    # A NaN compares false: with one among them every position counts as attaining the extremum.
     worse = t.call(t.LT, value, extreme) if op == "max" else t.call(t.LT, extreme, value)
     body = t.select(worse, t.read(3), t.read(2))
     reads: list[Reading] = [At(x.node, tuple(index)), At(best.node, outer), IndexOf(over[0]),
@@ -134,12 +134,12 @@ def _first(x: Any, axis: Any, op: Op) -> Expr:
 
 
 def argmax(x: Any, axis: int | None = None) -> Expr:
-    """First position of the greatest element (of a NaN, if there is one)."""
+    """First position of the greatest element (any, if there is a NaN among them)."""
     return _first(x, axis, "max")
 
 
 def argmin(x: Any, axis: int | None = None) -> Expr:
-    """First position of the least element (of a NaN, if there is one)."""
+    """First position of the least element (any, if there is a NaN among them)."""
     return _first(x, axis, "min")
 
 
@@ -241,6 +241,8 @@ def _stub(e: Expr) -> Any:
 def einsum(subscripts: str, *operands: Any) -> Expr:
     """Sum of products in Einstein's notation: "ij,jk->ik"; letters only, "->" optional."""
     exprs = [as_expr(x) for x in operands]
+    if not isinstance(subscripts, str):
+        raise DeclarationError(f"einsum needs its letters as text, but got {quoted(subscripts)}")
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     parts = left.split(",")
@@ -285,7 +287,8 @@ def einsum(subscripts: str, *operands: Any) -> Expr:
 def transpose(x: Any, axes: Any = None) -> Expr:
     """Axes in another order (reversed when none is given)."""
     x = as_expr(x)
-    order = list(axes) if axes is not None else list(reversed(range(x.ndim)))
+    given = (axes,) if isinstance(axes, int) else axes
+    order = list(reversed(range(x.ndim))) if given is None else list(given)
     order = [normal_axis(a, x.ndim, describe(x)) for a in order]
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(f"transpose needs each of the {x.ndim} axes of {describe(x)} once, "

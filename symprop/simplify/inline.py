@@ -15,7 +15,7 @@ from codegen.index import Dim, Floor, Gather, Guard, Ix, Loop, Mod, guard, subst
 from symprop import term as t
 from symprop.graph import FLOATS, At, IndexOf, Node, Reading, Reduce
 from symprop.make import make
-from symprop.simplify.normal import moved
+from symprop.order import moved
 
 CONDITIONS = (t.SELECT, t.NOT, t.AND, t.OR)
 

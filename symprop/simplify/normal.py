@@ -10,14 +10,14 @@ not 0). It is used for proofs only: emitting it would split sums and lose digits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from weakref import WeakKeyDictionary
 
-from codegen.index import Ix, Loop, loop
+from codegen.index import Loop, loop
 from symprop import term as t
 from symprop.graph import At, IndexOf, Node, Reading, Reduce
 from symprop.make import make
+from symprop.order import moved
 
 Atom = Reading
 Monomial = tuple[tuple[Atom, int], ...]
@@ -223,13 +223,6 @@ def _opaque(term: t.Term, reads: tuple[Reading, ...]) -> Poly:
     node = make("sum", [loop(k, v.extent) for k, v in enumerate(loops)], len(loops), (), term, own,
                 "float")  # fmt: skip
     return {((At(node, tuple(v.ix() for v in loops)), 1),): Fraction(1)}
-
-
-def moved(r: Reading, mapping: Mapping[Loop, Ix]) -> Reading:
-    """A read with loops substituted."""
-    from symprop.make import _moved
-
-    return _moved(r, mapping)
 
 
 def _read(r: Reading, depth: int) -> Poly:
