@@ -235,8 +235,8 @@ def finished(scope: Scope, step: Assign, target: Buffer, value: Value) -> Value:
             return cast(value, target.dtype)
         if output and not out and isinstance(value.expr, CallE) and value.expr.function == _WHERE:
             return replace(value, expr=Item(value.expr, (sequence(()),)))  # a scalar, not an array
-        stored = not out and isinstance(step.body, Load)
-        if (copy and value.shares) or (stored and step.body.buffer in scope.updates):
+        stored = not out and isinstance(step.body, Load) and step.body.buffer in scope.updates
+        if (copy and value.shares) or stored:
             return replace(value, expr=method(value.expr, "copy"), shares=frozenset())
         return value
     if (

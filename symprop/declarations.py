@@ -16,7 +16,7 @@ from codegen.index import Ix
 from symprop import graph
 from symprop import term as t
 from symprop.errors import DeclarationError, ShapeError, quoted
-from symprop.expression import Expr, describe, normal_axis
+from symprop.expression import Expr, describe, normal_axis, sources
 from symprop.graph import IndexOf
 from symprop.make import fresh, make
 from symprop.shapes import check_dtype, check_name, parse_dims
@@ -129,4 +129,5 @@ def index(extent: Any) -> Expr:
 def size(x: Expr, axis: int) -> Expr:
     """The extent of an axis as an int64 value without dims."""
     d = x.node.dims[normal_axis(axis, x.ndim, describe(x))]
-    return Expr(make("sum", (), 0, (), t.read(0), (IndexOf(d),), "int64"))
+    node = make("sum", (), 0, (), t.read(0), (IndexOf(d),), "int64")
+    return Expr(node, sources(node, [x]))

@@ -34,12 +34,13 @@ Number = int | float | Fraction
 class Expr:
     """A symbolic value. Arithmetic, comparison, indexing and NumPy's methods make new ones."""
 
-    __slots__ = ("node",)
+    __slots__ = ("node", "sources")
     __array_ufunc__ = None  # NumPy arrays defer to the reflected operators below
     node: Node
+    sources: tuple[Leaf, ...]  # leaves that were cancelled on the way: their arrays show sizes
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, node: Node, sources: tuple[Leaf, ...] = ()) -> None:
+        self.node, self.sources = node, sources
 
     # --- what it is ---------------------------------------------------------------------
     @property
@@ -363,7 +364,16 @@ def normal_axis(axis: Any, ndim: int, what: str) -> int:
 def finish(node: Node, rule: str, inputs: Sequence[Expr] = ()) -> Expr:
     """Wrap a node, recording the user's place."""
     graph.remember(node, Origin(graph.place(), rule, tuple(e.node for e in inputs)))
-    return Expr(node)
+    return Expr(node, sources(node, inputs))
+
+
+def sources(node: Node, inputs: Sequence[Expr]) -> tuple[Leaf, ...]:
+    """The leaves of the inputs where the value depends on none of them any more (x - x), and
+    those that the inputs had lost: a call may need their arrays for the sizes."""
+    found = dict.fromkeys(leaf for e in inputs for leaf in e.sources)
+    if node.common and not all(e.node.common for e in inputs):
+        found.update(dict.fromkeys(walk.leaves([e.node for e in inputs])))
+    return tuple(found)
 
 
 def pointwise(label: str, formula: Callable[..., t.Term], *args: Any, dtype: str = "") -> Expr:

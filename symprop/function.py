@@ -100,7 +100,9 @@ def compile_program(
     pairs = united([(_target(s), _node(new)) for s, new in updates])
     work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
     check_leaves(work.roots)
-    declared = tuple(leaf for leaf in leaves(work.roots) if leaf.kind != "constant")
+    lost = (leaf for o in outputs for leaf in o.sources)
+    known = dict.fromkeys([*leaves(work.roots), *lost])
+    declared = tuple(leaf for leaf in known if leaf.kind != "constant")
     work = replace(work, declared=declared)
     work, stages = run(work, PASSES[:-1])
     assert work.program is not None
@@ -205,8 +207,9 @@ class Function:
         for leaf in self._changed:
             if ready[leaf.name] is not given[leaf.name] or not ready[leaf.name].flags.writeable:
                 raise DataError(
-                    f"{quoted(leaf.name)} is updated in place, so it must be a writable, contiguous "
-                    f"array of {storage_dtype(leaf, self.dtype)}: hand in one of prop.initial_values"
+                    f"{quoted(leaf.name)} is updated in place, so it must be a writable, "
+                    f"contiguous array of {storage_dtype(leaf, self.dtype)}: hand in one of "
+                    "prop.initial_values"
                 )
         results = tuple(
             np.array(r) if handed else np.asarray(r)

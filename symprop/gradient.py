@@ -27,7 +27,7 @@ from symprop import term as t
 from symprop.block_gradient import pull_many, push_many
 from symprop.chain import pull_reduce, push_reduce, total
 from symprop.errors import DeclarationError, ShapeError
-from symprop.expression import Expr, as_expr, describe, shape_text
+from symprop.expression import Expr, as_expr, describe, shape_text, sources
 from symprop.graph import (
     FLOATS,
     At,
@@ -66,7 +66,8 @@ def vjp(y: Any, x: Any, cotangent: Any) -> Any:
     _check(ys, xs)
     seeds = [_seed(a, b) for a, b in zip(ys, gs, strict=True)]
     found = pull([a.node for a in ys], seeds, [a.node for a in xs])
-    outs = [Expr(_named(n, a.node)) for n, a in zip(found, xs, strict=True)]
+    given = [*ys, *xs]
+    outs = [Expr(_named(n, a.node), sources(n, given)) for n, a in zip(found, xs, strict=True)]
     return outs if isinstance(x, list | tuple) else outs[0]
 
 
@@ -77,7 +78,7 @@ def jvp(y: Any, x: Any, tangent: Any) -> Any:
     ts = list(tangent) if isinstance(x, list | tuple) else [tangent]
     _check(ys, xs)
     seeds = {a.node: _seed(a, b) for a, b in zip(xs, ts, strict=True)}
-    outs = [Expr(n) for n in push([a.node for a in ys], seeds)]
+    outs = [Expr(n, sources(n, [*ys, *xs])) for n in push([a.node for a in ys], seeds)]
     return outs if isinstance(y, list | tuple) else outs[0]
 
 
