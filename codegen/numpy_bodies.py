@@ -135,7 +135,8 @@ def body_value(
                 value(part, near) if isinstance(part, Number) and near in FLOATS else v
                 for part, v in ((x, a), (y, b))
             )
-            if op in ("*", "/") and _squared(y) is not None and isinstance(b.expr, Bin):
+            squared = b.dtype is not None and _squared(y) is not None  # a size stays a Python int
+            if op in ("*", "/") and squared and isinstance(b.expr, Bin):
                 b = apply("np.square", [value(typed(Scalar, _squared(y)))], order, b.dtype)
             return _arithmetic(op, a, b, order, want)
         case Compare(op, IndexValue() | Number() as x, IndexValue() | Number() as y) if (

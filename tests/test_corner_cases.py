@@ -85,7 +85,7 @@ def test_pad_of_booleans_and_integers() -> None:
     assert found.dtype == bool
     assert found.sum() == 10
     j = prop.input("j", "batch 2", dtype="int32")
-    with pytest.raises(prop.DataError, match="'j'.*int32, cannot be '0.5'"):
+    with pytest.raises(prop.DataError, match=r"'j'.*int32, cannot be '0\.5'"):
         prop.pad(j, 1, 0.5)
     with pytest.raises(prop.DataError, match="pad widths of 'j'"):
         prop.pad(j, ((1, 2), (1, 2), (3, 4)))
@@ -129,3 +129,10 @@ def test_a_read_only_state_is_refused_before_anything_changes() -> None:
 def test_einsum_needs_text() -> None:
     with pytest.raises(prop.DeclarationError, match="einsum needs its letters"):
         prop.einsum(3, prop.input("x", 3))  # type: ignore[arg-type]
+
+
+def test_the_square_of_a_size_keeps_the_width() -> None:
+    x = prop.input("x", "batch 3")
+    loss = prop.mean(prop.tanh(x @ x.T))
+    for found in prop.compile([loss, prop.gradient(loss, x)])(x=np.ones((2, 3))):
+        assert found.dtype == np.float32

@@ -120,7 +120,7 @@ def test_the_header_says_what_was_declared() -> None:
     doc = step.program.doc.splitlines()
     assert "hidden = x @ hidden_weight.T + hidden_bias" in doc
     assert "logits = relu(hidden) @ logits_weight.T + logits_bias" in doc
-    assert "loss = sum(logsumexp(logits) - logits[y])/batch" in doc
+    assert "loss = mean(logsumexp(logits) - logits[y])" in doc
     (line,) = [line for line in doc if line.startswith("operations")]
     assert "*batch + " in line
 

@@ -320,6 +320,8 @@ def conv2d(
     k = (cast(int, size[0].value), cast(int, size[1].value))
     oh, ow = _window(x, k, s, p, d, "conv2d")
     each = cast(int, o.value) // g
+    if g == 1:
+        return _biased(_plain_conv(x, w, (oh, ow), (s, p, d)), bias)
     loops = fresh([n, g, each, oh, ow, per, *k])
     item = [v.ix() for v in loops]
     at, guards = _place(x, loops[3:5], loops[6:8], s, p, d)
@@ -329,7 +331,22 @@ def conv2d(
     ]
     node = make("sum", loops, 5, guards, t.read(0) * t.read(1), reads, x.dtype)
     out = reshape(finish(node, "conv2d", [x, w]), (_public(n), o.value, _public(oh), _public(ow)))
+    return _biased(out, bias)
+
+
+def _biased(out: Expr, bias: Any) -> Expr:
     return out if bias is None else out + as_expr(bias)[:, None, None]
+
+
+def _plain_conv(x: Expr, w: Expr, out: Sequence[Ix], how: Sequence[tuple[int, int]]) -> Expr:
+    """Without groups; ``how`` is stride, padding, dilation."""
+    o, channels, *size = w.node.dims
+    loops = fresh([x.node.dims[0], o, *out, channels, *size])
+    item = [v.ix() for v in loops]
+    at, guards = _place(x, loops[2:4], loops[5:7], *how)
+    reads = [At(x.node, (item[0], item[4], *at)), At(w.node, (item[1], *item[4:]))]
+    node = make("sum", loops, 4, guards, t.read(0) * t.read(1), reads, x.dtype)
+    return finish(node, "conv2d", [x, w])
 
 
 def _public(d: Ix) -> Any:

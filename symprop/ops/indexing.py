@@ -121,8 +121,10 @@ def _entry(x: Expr, axis: int, k: Any) -> _Item:
     if isinstance(k, int | np.integer):
         start = as_ix(int(k)) if k >= 0 else d + int(k)
         if not nonneg(start) or not nonneg(d - 1 - start):
-            raise ShapeError(f"index {int(k)} is out of range for axis {axis} of {describe(x)}, "
-                             f"whose size is {d!r} ({graph.place()})")  # fmt: skip
+            sure = "is" if d.value is not None else "may be"
+            raise ShapeError(f"index {int(k)} {sure} out of range for axis {axis} of "
+                             f"{describe(x)}, whose size is {d!r} ({graph.place()}): a free size "
+                             "is at least what prop.Dim(name, lower=...) says")  # fmt: skip
         return _Item("at", start=start)
     if isinstance(k, np.ndarray | list):
         array = np.asarray(k)

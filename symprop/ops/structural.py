@@ -22,7 +22,6 @@ from symprop.expression import (
     as_expr,
     broadcast,
     describe,
-    divide,
     finish,
     is_number,
     normal_axis,
@@ -94,26 +93,22 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
     return _reduced("min", x, axis, keepdims)
 
 
-def count(x: Expr, axes: Sequence[int]) -> Expr | int:
-    """The number of elements over axes: an int, or an int64 expression when a size is free."""
-    fixed, free = 1, []
-    for a in axes:
-        d = x.node.dims[a]
-        if d.value is not None:
-            fixed *= d.value
-        else:
-            free.append(IndexOf(d))
-    if not free:
-        return fixed
-    free[0] = IndexOf(free[0].ix * fixed)
-    body = t.mul(*(t.read(k) for k in range(len(free))))
-    return Expr(make("sum", (), 0, (), body, free, "int64"))
-
-
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
     """Arithmetic mean over axes, in floats."""
     x = as_expr(x)
-    return divide(sum(x, axis, keepdims), count(x, normal_axes(x, axis)))
+    total = sum(x, axis, keepdims)
+    fixed, free = 1, []
+    for a in normal_axes(x, axis):
+        size = x.node.dims[a]
+        if size.value is not None:
+            fixed *= size.value
+        else:
+            free.append(IndexOf(size))
+    loops = fresh(total.node.dims)
+    body = t.read(0) / t.mul(t.num(fixed), *(t.read(1 + k) for k in range(len(free))))
+    reads: list[Reading] = [At(total.node, aligned(total.node, loops)), *free]
+    dtype = total.dtype if total.dtype in FLOATS else "float"
+    return finish(make("sum", loops, len(loops), (), body, reads, dtype), "mean", [x])
 
 
 def _first(x: Any, axis: Any, op: Op) -> Expr:
