@@ -63,7 +63,7 @@ def load(seed: int = 0) -> Digits:
     except ImportError as error:
         raise UnsupportedError(
             "the digits come with scikit-learn, which is not installed: "
-            'run  python -m pip install "symprop[examples]"  (or: pip install scikit-learn)'
+            "run  python -m pip install scikit-learn  (the extra examples)"
         ) from error
     images, labels = load_digits(return_X_y=True)
     parts = train_test_split(

@@ -40,7 +40,7 @@ def report() -> str:
         found = installed(package)
         lines.append(row(package, found or f"MISSING: python -m pip install {package}"))
     for package, purpose, extra in OPTIONAL:
-        how = f'missing (for {purpose}): python -m pip install "symprop[{extra}]"'
+        how = f"missing (for {purpose}, extra {extra}): python -m pip install {package}"
         lines.append(row(package, installed(package) or how))
     for backend, package in BACKENDS:
         found = installed(package)

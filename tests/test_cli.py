@@ -53,7 +53,7 @@ def test_without_scikit_learn_the_extra_is_named(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
-    assert "symprop[examples]" in capsys.readouterr().err
+    assert "pip install scikit-learn" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
 
 
@@ -96,5 +96,5 @@ def test_doctor_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(doctor, "installed", lambda package: None)
     text = doctor.report()
-    assert 'pip install "symprop[examples]"' in text
+    assert "pip install scikit-learn" in text
     assert "pip install numpy" in text
