@@ -191,7 +191,23 @@ class Block:
         return f"<Block {self.name} {len(self.leaves)} -> {len(self.outputs)}>"
 
 
-class Scan(Node):
+class Many(Node):
+    """A node with several results, each an ``Output``; its operands have positions."""
+
+    __slots__ = ("_all",)
+    _all: tuple[Node, ...]
+
+    @property
+    def arguments(self) -> tuple[Node, ...]:
+        """Every operand by position, repetitions kept."""
+        return self._all
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        return tuple(dict.fromkeys(self._all))
+
+
+class Scan(Many):
     """carry' , y = block(carry, slice, constant), ``length`` times.
 
     Operands are the initial carries, then the slices (leading axis of extent ``length``), then the
@@ -199,39 +215,19 @@ class Scan(Node):
     when ``reverse``).
     """
 
-    __slots__ = ("_all", "block", "length", "ncarry", "nslice", "reverse")
+    __slots__ = ("block", "length", "ncarry", "nslice", "reverse")
     block: Block
     length: Ix
     reverse: bool
     ncarry: int
     nslice: int
-    _all: tuple[Node, ...]
-
-    @property
-    def arguments(self) -> tuple[Node, ...]:
-        """Every operand by position, repetitions kept."""
-        return self._all
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return tuple(dict.fromkeys(self._all))
 
 
-class Region(Node):
+class Region(Many):
     """A call of a block; equal blocks are differentiated, simplified and lowered once."""
 
-    __slots__ = ("_all", "block")
+    __slots__ = ("block",)
     block: Block
-    _all: tuple[Node, ...]
-
-    @property
-    def arguments(self) -> tuple[Node, ...]:
-        """Every operand by position, repetitions kept."""
-        return self._all
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return tuple(dict.fromkeys(self._all))
 
 
 @dataclass(frozen=True)
@@ -249,23 +245,13 @@ class Atom:
     oracle: Callable[..., tuple[Any, ...]]
 
 
-class Opaque(Node):
+class Opaque(Many):
     """An operation outside index notation (sort, solve, Cholesky)."""
 
-    __slots__ = ("_all", "atom", "attributes", "results")
+    __slots__ = ("atom", "attributes", "results")
     atom: Atom
     attributes: tuple[tuple[str, str | int | float], ...]
     results: tuple[tuple[tuple[Ix, ...], str], ...]
-    _all: tuple[Node, ...]
-
-    @property
-    def arguments(self) -> tuple[Node, ...]:
-        """Every operand by position, repetitions kept."""
-        return self._all
-
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return tuple(dict.fromkeys(self._all))
 
 
 class Output(Node):
@@ -280,7 +266,6 @@ class Output(Node):
         return (self.of,)
 
 
-MULTIPLE = (Scan, Region, Opaque)
 NODES: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
 
 

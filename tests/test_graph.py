@@ -189,7 +189,8 @@ def _every_subclass(cls: type) -> set[type]:
 
 
 def test_every_kind_of_node_is_listed_here() -> None:
-    assert _every_subclass(Node) - {Node} == set(KINDS), "a new kind needs a row in KINDS"
+    kinds = _every_subclass(Node) - {Node, graph.Many}  # Many is what three kinds share
+    assert kinds == set(KINDS), "a new kind needs a row in KINDS"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[k.__name__ for k in KINDS])
