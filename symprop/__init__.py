@@ -1,6 +1,7 @@
 """symprop: declare a network as expressions, derive its gradients, read them, ship them.
 
-expression, ops, layers     what a user writes: values, functions, parameters
+shapes, declarations        what a user writes: names and dims; inputs, labels, parameters
+expression, ops, layers     values, functions, layers
 graph, make, solver, term   GRAPH: one kind of value, canonical at construction
 gradient                    the one derivative rule, reverse and forward
 simplify                    rules as data under a cost gate

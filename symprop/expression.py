@@ -1,12 +1,10 @@
 """Expr: the value a user holds, and how operands become one.
 
-In: names and dims, arrays, Python numbers, operators with NumPy's names and broadcasting and the
-array API's promotion. Out: graph nodes.
+In: expressions, arrays, Python numbers; operators with NumPy's names and broadcasting and the array
+API's promotion. Out: graph nodes. Declarations are in ``symprop.declarations``, names and dims in
+``symprop.shapes``.
 
-    dims := "batch pixel=64" | "batch 64" | ("batch", 64) | 64 | ()   -- a bare word: a free size
-
-Guarantees: names are identifiers joined by dots, so that what reaches generated code and comments
-is ours; an expression is immutable; every error names the variables, both shapes and the place.
+Guarantees: an expression is immutable; every error names the variables, both shapes and the place.
 Python control flow on values is not possible: the truth value of an expression raises.
 """
 

@@ -33,11 +33,12 @@ def test_derivatives(seed: int) -> None:
     values = net.data(seed)
     assert differences_gap(net.loss, net.wrt, values, sizes=net.sizes, step=1e-4) < 1e-6
     first = prop.gradient(net.loss, net.wrt)
-    # A gradient that is constant has second derivatives that are rounding alone: with values of
-    # order 1 inside, the least floor stands for an absolute error of 1e-16.
-    floor = max(float(np.max(np.abs(g), initial=1e-2)) for g in evaluate_all(first, values)) * 1e-5
+    # A gradient that is constant has second derivatives that are rounding alone.
+    floor = max(float(np.max(np.abs(g), initial=1e-3)) for g in evaluate_all(first, values)) * 1e-5
     gap = adjoint_gap(first, net.wrt, values, sizes=net.sizes, floor=floor)
-    assert gap < BOUND
+    if gap >= BOUND:  # rounding goes away at 40 digits, an error in the rule does not
+        gap = adjoint_gap(first, net.wrt, values, sizes=net.sizes, floor=floor, precision=40)
+        assert gap < 1e-25
 
 
 @EVERY
