@@ -1,13 +1,16 @@
 """Source text -> callable: the only place of codegen where text becomes code.
 
 In: the source of a module that a text backend emitted, and the name of its main function.
-Out: that function. Its text is registered with Python's line cache under a name made of the hash
-of its bytes, so tracebacks, debuggers and ``inspect.getsource`` show the generated lines.
+Out: that function. ``build`` registers NumPy text with Python's line cache under a name made of
+the hash of its bytes; ``build_numba`` compiles Numba text under the path of a real file that holds
+it (``codegen.source_file``), ``build_numba_cuda`` so that of kernels for devices: tracebacks,
+debuggers and ``inspect.getsource`` show the lines.
 
-Guarantees: nothing runs before the whole syntax tree was checked against an allow-list: node
-kinds, NumPy as the only import, names that are parameters, locals, functions of the module, ``np``
-or a few builtins; attributes from a list; no name or attribute with two leading underscores. The
-code runs with no other builtins. ``UnsafeSourceError`` says in one sentence what was refused.
+Guarantees: nothing runs before the whole syntax tree was checked against the allow-list of its
+``Dialect``: node kinds, imports, names that are parameters, locals, functions of the module, what
+the imports bind or a few builtins; attributes from a list; no name or attribute with two leading
+underscores. The code runs with no other builtins. ``UnsafeSourceError`` says in one sentence what
+was refused.
 
 It is a second lock, not a sandbox: what is emitted is safe by construction (names are made by
 ``codegen.names``, text of the user stands in comments only), and this check shows that it is.
@@ -18,16 +21,33 @@ from __future__ import annotations
 import ast
 import builtins
 import linecache
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["UnsafeSourceError", "build", "check"]
+from codegen.functions import FUNCTIONS, Function
+from codegen.source_file import source_file
+
+__all__ = [
+    "NUMBA",
+    "NUMBA_CUDA",
+    "NUMPY",
+    "Dialect",
+    "UnsafeSourceError",
+    "build",
+    "build_numba",
+    "build_numba_cuda",
+    "check",
+]
 
 _BUILTINS = ("bool", "max", "min", "range", "reversed", "slice")
+_DTYPES = ("float32", "float64", "int32", "int64", "uint32", "uint64")
 
 _NODES = (
     ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Expr, ast.Constant,
@@ -47,12 +67,68 @@ _NUMPY_ATTRIBUTES = """
     expm1 float32 float64 floor full iinfo inf int32 int64 isnan log log1p maximum minimum nan pad
     rint s_ sign sin sqrt square stack tanh tensordot uint32 uint64 where zeros
 """
-_ATTRIBUTES = frozenset((_ARRAY_ATTRIBUTES + _NUMPY_ATTRIBUTES).split())
+# What loops over single numbers use.
+_NUMBA_ATTRIBUTES = """
+    array bool_ empty floor inf nan reshape rint shape view
+    cos erf erfc exp expm1 isnan log log1p pow sin sqrt tanh
+    Array boolean float32 float64 int32 int64 uint32 uint64
+"""
 
-_MODULES = ("np", "sliding_window_view")
-_IMPORTS = (
-    "import numpy as np",
-    "from numpy.lib.stride_tricks import sliding_window_view",
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a text of a kind may hold: imports (those beginning so), what they bind, builtins,
+    attributes, node kinds."""
+
+    imports: tuple[str, ...]
+    modules: tuple[str, ...]
+    builtins: tuple[str, ...]
+    attributes: frozenset[str]
+    nodes: tuple[type[ast.AST], ...]
+
+    def allows(self, statement: ast.Import | ast.ImportFrom) -> bool:
+        """Whether an import is one of these, or a shorter form of one of several names."""
+        if isinstance(statement, ast.Import):
+            return ast.unparse(statement) in self.imports
+        allowed = [i.partition(" import ") for i in self.imports if i.startswith("from ")]
+        return not statement.level and any(
+            first == f"from {statement.module}"
+            and all(a.asname is None and a.name in names.split(", ") for a in statement.names)
+            for first, _, names in allowed
+        )
+
+
+NUMPY = Dialect(
+    ("import numpy as np", "from numpy.lib.stride_tricks import sliding_window_view"),
+    ("np", "sliding_window_view"),
+    _BUILTINS,
+    frozenset((_ARRAY_ATTRIBUTES + _NUMPY_ATTRIBUTES).split()),
+    _NODES,
+)
+NUMBA = Dialect(
+    (
+        "import math",
+        "import numpy as np",
+        "from numba import njit, types",
+        f"from numpy import {', '.join(_DTYPES)}",
+    ),
+    ("math", "np", "njit", "types", *_DTYPES),
+    ("abs", "bool", "max", "min", "range"),
+    frozenset(_NUMBA_ATTRIBUTES.split()),
+    (*_NODES, ast.BoolOp, ast.boolop),
+)
+NUMBA_CUDA = Dialect(
+    (
+        "import math",
+        "import numpy as np",
+        "from numba import cuda",
+        f"from numpy import {', '.join(_DTYPES)}",
+    ),
+    ("math", "np", "cuda", *_DTYPES),
+    NUMBA.builtins,
+    NUMBA.attributes
+    | frozenset("copy_to_host device_array grid jit local to_device".split()),
+    NUMBA.nodes,
 )
 
 
@@ -77,7 +153,7 @@ def _refuse(node: ast.AST, what: str) -> UnsafeSourceError:
     )
 
 
-def check(source: str) -> ast.Module:
+def check(source: str, dialect: Dialect = NUMPY) -> ast.Module:
     """The syntax tree of ``source``, or UnsafeSourceError; nothing is run."""
     try:
         tree = ast.parse(source)
@@ -91,20 +167,20 @@ def check(source: str) -> ast.Module:
         for t in n.targets
         if isinstance(t, ast.Name)
     }
-    known = functions | constants | set(_BUILTINS) | set(_MODULES)
+    known = functions | constants | set(dialect.builtins) | set(dialect.modules)
     for statement in tree.body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
-            if ast.unparse(statement) not in _IMPORTS:
+            if not dialect.allows(statement):
                 raise _refuse(statement, f"the import {ast.unparse(statement)!r}")
             continue
         local = _bound(statement) if isinstance(statement, ast.FunctionDef) else set()
-        _check_statement(statement, known | local)
+        _check_statement(statement, known | local, dialect)
     return tree
 
 
-def _check_statement(statement: ast.stmt, known: set[str]) -> None:
+def _check_statement(statement: ast.stmt, known: set[str], dialect: Dialect) -> None:
     for node in ast.walk(statement):
-        if not isinstance(node, _NODES):
+        if not isinstance(node, dialect.nodes):
             raise _refuse(node, f"a {type(node).__name__} node")
         if isinstance(node, ast.Import | ast.ImportFrom):
             raise _refuse(node, "an import inside a function")
@@ -126,9 +202,9 @@ def _check_statement(statement: ast.stmt, known: set[str]) -> None:
         if isinstance(node, ast.Name) and node.id not in known:
             raise _refuse(node, f"the unknown name {node.id!r}")
         bound = isinstance(node, ast.arg) or isinstance(getattr(node, "ctx", None), ast.Store)
-        if bound and named in _MODULES:
+        if bound and named in dialect.modules:
             raise _refuse(node, f"an assignment to {named}")
-        if isinstance(node, ast.Attribute) and node.attr not in _ATTRIBUTES:
+        if isinstance(node, ast.Attribute) and node.attr not in dialect.attributes:
             raise _refuse(node, f"the attribute {node.attr!r}")
 
 
@@ -140,20 +216,81 @@ def _numpy_import(name: str, *rest: Any) -> Any:
 
 
 def build(source: str, name: str) -> Callable[..., Any]:
-    """The function ``name`` of the module text ``source``, checked, registered and compiled."""
-    tree = check(source)
-    if not any(isinstance(n, ast.FunctionDef) and n.name == name for n in tree.body):
-        raise UnsafeSourceError(f"the generated text defines no function named {name!r}")
-    tree.body = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
+    """The function ``name`` of the NumPy text ``source``, checked, registered and compiled."""
+    tree = _module(source, name, NUMPY)
     digest = blake2b(source.encode(), digest_size=8).hexdigest()
     file = f"<generated {name} {digest}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    bound = {"np": np, "sliding_window_view": sliding_window_view}
+    return _run(tree, file, name, NUMPY, bound)
+
+
+def build_numba(source: str, name: str) -> Callable[..., Any]:
+    """The function ``name`` of the Numba text ``source``: checked, written to a file, compiled.
+
+    Raises ModuleNotFoundError where Numba is not installed.
+    """
+    from numba import njit, types
+
+    tree = _module(source, name, NUMBA)
+    file = str(source_file(source, name))
+    bound = {"math": math, "np": np, "njit": njit, "types": types}
+    return _run(tree, file, name, NUMBA, bound | {d: getattr(np, d) for d in _DTYPES})
+
+
+def build_numba_cuda(source: str, name: str) -> Callable[..., Any]:
+    """The function ``name`` of the Numba text for CUDA ``source``, checked and written to a file.
+
+    Raises ImportError where Numba's CUDA target is not installed, RuntimeError where it finds
+    neither a device nor its simulator.
+    """
+    from numba import config, cuda
+
+    tree = _module(source, name, NUMBA_CUDA)
+    if not cuda.is_available():
+        raise RuntimeError("there is no CUDA device, and Numba's simulator is not switched on")
+    file = str(source_file(source, name))
+    simulated = config.ENABLE_CUDASIM
+    bound = {"math": _total_math() if simulated else math, "np": np, "cuda": cuda}
+    return _run(tree, file, name, NUMBA_CUDA, bound | {d: getattr(np, d) for d in _DTYPES})
+
+
+def _total_math() -> SimpleNamespace:
+    """``math`` as devices have it, for the simulator, which runs kernels as they stand: NaN and
+    infinities instead of exceptions, results as wide as their arguments."""
+
+    def total(row: Function) -> Callable[..., Any]:
+        def function(*args: Any) -> Any:
+            assert row.python is not None
+            value = row.python(*map(float, args))
+            if isinstance(value, bool):
+                return value
+            return (np.float32 if isinstance(args[0], np.float32) else np.float64)(value)
+
+        return function
+
+    rows = [row for row in FUNCTIONS.values() if (row.numba or "").startswith("math.")]
+    return SimpleNamespace(**{(row.numba or "").removeprefix("math."): total(row) for row in rows})
+
+
+def _module(source: str, name: str, dialect: Dialect) -> ast.Module:
+    """The checked tree, without its imports: what they bind is handed in."""
+    tree = check(source, dialect)
+    if not any(isinstance(n, ast.FunctionDef) and n.name == name for n in tree.body):
+        raise UnsafeSourceError(f"the generated text defines no function named {name!r}")
+    tree.body = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
+    return tree
+
+
+def _run(
+    tree: ast.Module, file: str, name: str, dialect: Dialect, bound: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """The module run under the name of a file; its function ``name``."""
     space: dict[str, Any] = {
-        "__builtins__": {word: getattr(builtins, word) for word in _BUILTINS}
+        "__builtins__": {word: getattr(builtins, word) for word in dialect.builtins}
         | {"__import__": _numpy_import},
         "__name__": f"generated_{name}",
-        "np": np,
-        "sliding_window_view": sliding_window_view,
+        **bound,
     }
     exec(compile(tree, file, "exec", dont_inherit=True), space)  # noqa: S102 - checked above
     function: Callable[..., Any] = space[name]

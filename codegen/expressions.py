@@ -1,6 +1,6 @@
 """Expressions as text backends write them: a small tree, its constructors, and walks over it.
 
-    Expr := Name | Num | Un | Bin | Cmp | CallE | Attr | Item | Seq | SliceE
+    Expr := Name | Num | Un | Bin | Cmp | IfE | CallE | Attr | Item | Seq | SliceE
 
 Immutable and compared by structure. ``codegen.printer`` turns them into text.
 """
@@ -28,7 +28,7 @@ class Num:
 
 @dataclass(frozen=True, slots=True)
 class Un:
-    op: Literal["-", "~"]
+    op: Literal["-", "~", "not "]
     x: Expr
 
 
@@ -44,6 +44,15 @@ class Cmp:
     op: str
     left: Expr
     right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class IfE:
+    """then if condition else other"""
+
+    condition: Expr
+    then: Expr
+    other: Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class Seq:
     items: tuple[Expr, ...]
 
 
-Expr: TypeAlias = Name | Num | Un | Bin | Cmp | CallE | Attr | Item | Seq | SliceE
+Expr: TypeAlias = Name | Num | Un | Bin | Cmp | IfE | CallE | Attr | Item | Seq | SliceE
 
 NONE = Name("None")
 ALL = SliceE()
@@ -118,6 +127,8 @@ def parts(e: Expr) -> Iterator[Expr]:
             inner: tuple[Expr | None, ...] = (x,)
         case Bin(_, a, b) | Cmp(_, a, b):
             inner = (a, b)
+        case IfE(a, b, c):
+            inner = (a, b, c)
         case CallE(function, args, keywords):
             inner = (function, *args, *(v for _, v in keywords))
         case Item(base, items):
@@ -146,6 +157,8 @@ def mapped(e: Expr, change: Callable[[Expr], Expr]) -> Expr:
             e = Bin(op, go(a), go(b))
         case Cmp(op, a, b):
             e = Cmp(op, go(a), go(b))
+        case IfE(a, b, c):
+            e = IfE(go(a), go(b), go(c))
         case CallE(function, args, keywords):
             e = CallE(go(function), tuple(map(go, args)), tuple((k, go(v)) for k, v in keywords))
         case Attr(base, name):

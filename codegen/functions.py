@@ -4,7 +4,7 @@ In: a function's name in a ``Call``. Out: its row; how a backend spells it; the 
 text needs for the spellings it used.
 
 Guarantees: one row says everything about a function: what it is, the interval of its values, and
-the measured error of the NumPy text in units in the last place, which tests/codegen checks by
+the measured error of the texts in units in the last place, which tests/codegen checks by
 enumeration against 60-digit arithmetic. An empty cell is an ``UnsupportedFunction`` at compile
 time, never a wrong call at run time. Every function gives NaN for a NaN argument.
 
@@ -19,18 +19,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from types import ModuleType
 from typing import Literal
 
-from codegen import numpy_helpers
+from codegen import numba_helpers, numpy_helpers
 
 __all__ = [
     "FUNCTIONS",
+    "NUMBA_HELPERS",
     "NUMPY_HELPERS",
     "Function",
     "UnsupportedFunction",
     "function",
     "helper_source",
     "helpers_needed",
+    "numba_spelling",
     "numpy_spelling",
     "python_callable",
 ]
@@ -48,10 +51,11 @@ class Function:
     """One row of the table.
 
     ``low`` and ``high`` enclose its exact values for real arguments. ``ulp`` bounds the error of
-    the NumPy spelling in (float64, float32), in units in the last place of the exact value.
+    every spelling in (float64, float32), in units in the last place of the exact value.
     ``smooth``: every derivative exists inside the domain. ``result`` is "argument" when integer
-    arguments give an integer. ``numpy`` is a callee (``np.exp``, or the name of a helper);
-    ``python`` computes on floats and never raises.
+    arguments give an integer. ``numpy`` is a callee on arrays (``np.exp``, or the name of a
+    helper), ``numba`` one on numbers (``math.exp``, or a helper); ``python`` computes on floats
+    and never raises.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Function:
     smooth: bool
     result: Result
     numpy: str | None
+    numba: str | None
     python: Callable[..., float] | None
 
 
@@ -149,49 +154,56 @@ def _rows() -> tuple[Function, ...]:
         values: tuple[float, float],
         ulp: tuple[float, float],
         numpy: str,
+        numba: str,
         python: Callable[..., float],
         smooth: bool = True,
         result: Result = "float",
     ) -> Function:
-        return Function(name, arity, doc, *values, ulp, smooth, result, numpy, python)
+        return Function(name, arity, doc, *values, ulp, smooth, result, numpy, numba, python)
 
     real = (-INF, INF)
     kept: Result = "argument"
     return (
-        row("exp", 1, "e**x", (0, INF), (1, 2.5), "np.exp", _total(math.exp)),
-        row("expm1", 1, "e**x - 1", (-1, INF), (1, 2.5), "np.expm1", _total(math.expm1)),
-        row("log", 1, "natural logarithm", real, (1, 4), "np.log", _log),
-        row("log1p", 1, "log(1 + x)", real, (1, 2), "np.log1p", _log1p),
-        row("sqrt", 1, "square root", (0, INF), (0.5, 0.5), "np.sqrt", _total(math.sqrt)),
-        row("sin", 1, "sine", (-1, 1), (1, 2), "np.sin", _total(math.sin)),
-        row("cos", 1, "cosine", (-1, 1), (1, 2), "np.cos", _total(math.cos)),
-        row("tanh", 1, "hyperbolic tangent", (-1, 1), (2, 2), "np.tanh", math.tanh),
-        row("sech2", 1, "1/cosh(x)**2", (0, 1), (4, 6), "sech2", _sech2),
-        row("sigmoid", 1, "1/(1 + exp(-x))", (0, 1), (3, 4), "sigmoid", _sigmoid),
+        row("exp", 1, "e**x", (0, INF), (1, 2.5), "np.exp", "math.exp", _total(math.exp)),
+        row("expm1", 1, "e**x - 1", (-1, INF), (1, 2.5), "np.expm1", "math.expm1",
+            _total(math.expm1)),
+        row("log", 1, "natural logarithm", real, (1, 4), "np.log", "math.log", _log),
+        row("log1p", 1, "log(1 + x)", real, (1, 2), "np.log1p", "math.log1p", _log1p),
+        row("sqrt", 1, "square root", (0, INF), (0.5, 0.5), "np.sqrt", "math.sqrt",
+            _total(math.sqrt)),
+        row("sin", 1, "sine", (-1, 1), (1, 2), "np.sin", "math.sin", _total(math.sin)),
+        row("cos", 1, "cosine", (-1, 1), (1, 2), "np.cos", "math.cos", _total(math.cos)),
+        row("tanh", 1, "hyperbolic tangent", (-1, 1), (2, 2), "np.tanh", "math.tanh", math.tanh),
+        row("sech2", 1, "1/cosh(x)**2", (0, 1), (4, 6), "sech2", "sech2", _sech2),
+        row("sigmoid", 1, "1/(1 + exp(-x))", (0, 1), (3, 4), "sigmoid", "sigmoid", _sigmoid),
         row("log_sigmoid", 1, "log(sigmoid(x))", (-INF, 0), (2, 4), "log_sigmoid",
-            lambda x: -_softplus(-x)),
-        row("softplus", 1, "log(1 + exp(x))", (0, INF), (2, 4), "softplus", _softplus),
-        row("erf", 1, "error function", (-1, 1), (3, 4), "erf", math.erf),
-        row("erfc", 1, "1 - erf(x)", (0, 2), (4, 5), "erfc", math.erfc),
-        row("normal_cdf", 1, "erfc(-x/sqrt(2))/2", (0, 1), (4, 5), "normal_cdf", _normal_cdf),
+            "log_sigmoid", lambda x: -_softplus(-x)),
+        row("softplus", 1, "log(1 + exp(x))", (0, INF), (2, 4), "softplus", "softplus", _softplus),
+        row("erf", 1, "error function", (-1, 1), (3, 4), "erf", "math.erf", math.erf),
+        row("erfc", 1, "1 - erf(x)", (0, 2), (4, 5), "erfc", "math.erfc", math.erfc),
+        row("normal_cdf", 1, "erfc(-x/sqrt(2))/2", (0, 1), (4, 5), "normal_cdf",
+            "normal_cdf", _normal_cdf),
         row("normal_pdf", 1, "exp(-x**2/2)/sqrt(2*pi)", (0, 0.4), (4, 5), "normal_pdf",
-            _normal_pdf),
-        row("abs", 1, "|x|", (0, INF), (0, 0), "np.abs", abs, False, kept),
-        row("sign", 1, "-1, 0 or 1", (-1, 1), (0, 0), "np.sign", _sign, False, kept),
-        row("floor", 1, "greatest integer not above x", real, (0, 0), "np.floor", _floor, False,
-            kept),
-        row("maximum", 2, "the greater", real, (0, 0), "np.maximum", _extremum(max), False, kept),
-        row("minimum", 2, "the lesser", real, (0, 0), "np.minimum", _extremum(min), False, kept),
-        row("power", 2, "x**y", real, (1, 2), "np.power", _power),
+            "normal_pdf", _normal_pdf),
+        row("abs", 1, "|x|", (0, INF), (0, 0), "np.abs", "abs", abs, False, kept),
+        row("sign", 1, "-1, 0 or 1", (-1, 1), (0, 0), "np.sign", "sign", _sign, False, kept),
+        row("floor", 1, "greatest integer not above x", real, (0, 0), "np.floor", "np.floor",
+            _floor, False, kept),
+        row("maximum", 2, "the greater", real, (0, 0), "np.maximum", "maximum",
+            _extremum(max), False, kept),
+        row("minimum", 2, "the lesser", real, (0, 0), "np.minimum", "minimum",
+            _extremum(min), False, kept),
+        row("power", 2, "x**y", real, (1, 2), "np.power", "math.pow", _power),
         row("strong_mul", 2, "g*d, exactly 0 where g is 0", real, (0.5, 0.5), "strong_mul",
-            lambda g, d: 0.0 if g == 0 else g * d),
-        row("isnan", 1, "whether x is not a number", (0, 1), (0, 0), "np.isnan", math.isnan,
-            False, "bool"),
+            "strong_mul", lambda g, d: 0.0 if g == 0 else g * d),
+        row("isnan", 1, "whether x is not a number", (0, 1), (0, 0), "np.isnan", "math.isnan",
+            math.isnan, False, "bool"),
     )  # fmt: skip
 
 
 FUNCTIONS: dict[str, Function] = {f.name: f for f in _rows()}
 NUMPY_HELPERS: tuple[str, ...] = tuple(numpy_helpers.__all__)
+NUMBA_HELPERS: tuple[str, ...] = tuple(numba_helpers.__all__)
 
 
 def function(name: str) -> Function:
@@ -218,6 +230,14 @@ def numpy_spelling(name: str) -> str:
     return cell
 
 
+def numba_spelling(name: str) -> str:
+    """The callee on one number in Numba text: ``math.exp``, or the name of a helper."""
+    cell = function(name).numba
+    if cell is None:
+        raise _no_cell(name, "numba")
+    return cell
+
+
 def python_callable(name: str) -> Callable[..., float]:
     """The function on Python floats, for interpreters."""
     cell = function(name).python
@@ -227,23 +247,24 @@ def python_callable(name: str) -> Callable[..., float]:
 
 
 @cache
-def helper_source(name: str) -> str:
-    """The NumPy source of one helper, without a trailing newline."""
-    return inspect.getsource(getattr(numpy_helpers, name)).rstrip()
+def helper_source(name: str, library: ModuleType = numpy_helpers) -> str:
+    """The source of one helper of a text's library, without a trailing newline."""
+    return inspect.getsource(getattr(library, name)).rstrip()
 
 
-def helpers_needed(names: Iterable[str]) -> tuple[str, ...]:
+def helpers_needed(names: Iterable[str], library: ModuleType = numpy_helpers) -> tuple[str, ...]:
     """Those of ``names`` that are helpers, and all that they call, each before its first use."""
+    known: tuple[str, ...] = tuple(library.__all__)
     order: dict[str, None] = {}
 
     def visit(name: str) -> None:
         if name in order:
             return
-        for word in getattr(numpy_helpers, name).__code__.co_names:
-            if word in NUMPY_HELPERS:
+        for word in getattr(library, name).__code__.co_names:
+            if word in known:
                 visit(word)
         order[name] = None
 
-    for name in sorted(set(names) & set(NUMPY_HELPERS)):
+    for name in sorted(set(names) & set(known)):
         visit(name)
     return tuple(order)

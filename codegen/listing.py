@@ -22,9 +22,9 @@ print alike do alike. Not meant to be parsed, and no backend reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from codegen.index import Atom, Dim, Floor, Gather, Guard, Ix, Loop, Mod, render
 from codegen.names import comment_safe
@@ -70,9 +70,23 @@ from codegen.program import (
     Xor,
 )
 
-__all__ = ["listing", "spell_guard", "spell_ix", "spell_scalar", "wrap"]
+__all__ = [
+    "Spelling",
+    "listing",
+    "spell_axes",
+    "spell_buffer",
+    "spell_dims",
+    "spell_doc",
+    "spell_guard",
+    "spell_ix",
+    "spell_scalar",
+    "wrap",
+]
 
 WIDTH = 100
+_EXACT = 1 << 53  # a double holds every integer up to here
+# What the reader calls loops, and dimensions that a loop has the name of.
+Spelling: TypeAlias = Mapping[Any, str]
 _MARKS = {"=": "=", "sum": "+=", "max": "max=", "min": "min="}
 _WORDS = {And: "&", Or: "|", Xor: "^"}
 
@@ -83,14 +97,14 @@ def listing(program: Program) -> str:
     return "\n".join(_program(program, "", seen)) + "\n"
 
 
-def spell_ix(ix: Ix, names: dict[Loop, str]) -> str:
+def spell_ix(ix: Ix, names: Spelling) -> str:
     """An index expression with the reader's names of the loops."""
 
     def name(atom: Atom) -> str:
         if isinstance(atom, Loop):
             return names.get(atom, f"i{atom.position}")
         if isinstance(atom, Dim):
-            return atom.name
+            return names.get(atom, atom.name)
         if isinstance(atom, Floor | Mod):
             inner = spell_ix(atom.of, names)
             text = inner if inner.isidentifier() else f"({inner})"
@@ -112,12 +126,12 @@ def _scaled(ix: Ix, atom: Atom) -> bool:
     return ix.coefficient(atom) != 1
 
 
-def spell_guard(guard: Guard, names: dict[Loop, str]) -> str:
+def spell_guard(guard: Guard, names: Spelling) -> str:
     """A guard as written: ``i - j >= 0``."""
     return f"{spell_ix(guard.ix, names)} {guard.kind} 0"
 
 
-def _expr(scalar: Scalar, names: dict[Loop, str]) -> Expr:
+def _expr(scalar: Scalar, names: Spelling) -> Expr:
     def e(x: Scalar) -> Expr:
         return _expr(x, names)
 
@@ -132,7 +146,8 @@ def _expr(scalar: Scalar, names: dict[Loop, str]) -> Expr:
             return Name(f"{flat(base)}{{{conditions}}}") if guards else base
         case IndexValue(ix):
             text = spell_ix(ix, names)
-            return Name(text) if text.isidentifier() or text.isdigit() else Name(f"({text})")
+            alone = text.isdigit() or isinstance(ix.atom, Loop | Dim)
+            return Name(text) if alone else Name(f"({text})")
         case Unary("-", x):
             return Un("-", e(x))
         case Unary(_, x):
@@ -162,21 +177,27 @@ def _expr(scalar: Scalar, names: dict[Loop, str]) -> Expr:
 
 
 def _number(value: Fraction | Literal["inf", "-inf", "nan"]) -> Expr:
-    """1/3 as it is, where that is shorter than its digits."""
+    """1/3 as it is, where that is shorter than its digits; every digit of an integer limit."""
+    if not isinstance(value, Fraction):
+        return Un("-", Name("inf")) if value == "-inf" else Name(value)
     plain = number(value, "float64")
-    if isinstance(value, Fraction) and 1 < value.denominator < 1000 and len(flat(plain)) > 12:
+    text: Expr | None = None
+    if 1 < value.denominator < 1000 and len(flat(plain)) > 12:
         top = Num(str(abs(value.numerator)))
-        ratio = Bin("/", top, Num(str(value.denominator)))
-        return Un("-", ratio) if value < 0 else ratio
-    return plain
+        text = Bin("/", top, Num(str(value.denominator)))
+    elif value.denominator == 1 and _EXACT < abs(value) < 1 << 64:
+        text = Num(str(abs(value.numerator)))
+    if text is None:
+        return plain
+    return Un("-", text) if value < 0 else text
 
 
-def spell_scalar(scalar: Scalar, names: dict[Loop, str]) -> str:
+def spell_scalar(scalar: Scalar, names: Spelling) -> str:
     """A formula on one line."""
     return flat(_expr(scalar, names))
 
 
-def _axes(buffer: Buffer, over: Sequence[str] = ()) -> str:
+def spell_axes(buffer: Buffer, over: Sequence[str] = ()) -> str:
     """``float32[batch, pixel=64]``: a size, and the axis's name where that says more."""
     if not buffer.dims:
         return buffer.dtype
@@ -187,17 +208,19 @@ def _axes(buffer: Buffer, over: Sequence[str] = ()) -> str:
     return f"{buffer.dtype}[{', '.join(parts)}]"
 
 
-def _header(program: Program) -> str:
+def spell_dims(dims: Iterable[Dim]) -> str:
+    """Dimensions with the sizes they may take: ``batch, time >= 2 <= 512``."""
     sizes = []
-    for d in program.dims:
+    for d in dims:
         least = "" if d.lower == 1 else f" >= {d.lower}"
         most = "" if d.capacity is None else f" <= {d.capacity}"
         sizes.append(f"{d.name}{least}{most}")
-    return f"program {program.name}({', '.join(sizes)})"
+    return ", ".join(sizes)
 
 
-def _buffer(buffer: Buffer) -> str:
-    text = f"{buffer.role:<9}  {buffer.name} : {_axes(buffer)}"
+def spell_buffer(buffer: Buffer) -> str:
+    """A declaration: role, name, dtype and shape, bounds or data, the user's name."""
+    text = f"{buffer.role:<9}  {buffer.name} : {spell_axes(buffer)}"
     if buffer.low is not None and buffer.high is not None:
         text += f" in {spell_ix(buffer.low, {})}..{spell_ix(buffer.high, {})}"
     if buffer.data is not None:
@@ -209,13 +232,13 @@ def _buffer(buffer: Buffer) -> str:
 
 
 def _program(program: Program, indent: str, seen: list[Program]) -> Iterable[str]:
-    yield indent + _header(program)
+    yield f"{indent}program {program.name}({spell_dims(program.dims)})"
     inner = indent + "  "
     if program.doc:
-        yield from (f"{inner}# {line}".rstrip() for line in _doc(program))
+        yield from (f"{inner}# {line}".rstrip() for line in spell_doc(program.doc))
     for buffer in program.buffers:
         if buffer.role != "scratch":
-            yield from wrap(inner + _buffer(buffer))
+            yield from wrap(inner + spell_buffer(buffer))
     if program.steps:
         yield ""
     for step in program.steps:
@@ -226,8 +249,9 @@ def _program(program: Program, indent: str, seen: list[Program]) -> Iterable[str
     yield from wrap(f"{inner}return {', '.join(program.outputs)}".rstrip())
 
 
-def _doc(program: Program) -> Iterable[str]:
-    for line in program.doc.splitlines()[:40]:
+def spell_doc(doc: str) -> Iterable[str]:
+    """The lines of a docstring, safe in a comment, each with its indent."""
+    for line in doc.splitlines()[:40]:
         indent = " " * min(8, len(line) - len(line.lstrip()))
         yield indent + comment_safe(line, 80)
 
@@ -236,7 +260,7 @@ def _step(step: Step, program: Program, indent: str, seen: list[Program]) -> Ite
     if isinstance(step, Assign):
         yield from wrap(indent + _assign(step, program.buffer(step.target)))
         return
-    left = ", ".join(f"{t} : {_axes(program.buffer(t))}" for t in step.targets)
+    left = ", ".join(f"{t} : {spell_axes(program.buffer(t))}" for t in step.targets)
     if isinstance(step, Library):
         words = [*step.arguments, *(f"{k}={v!r}" for k, v in step.attributes)]
         yield from wrap(f"{indent}{left} = {step.atom}({', '.join(words)})")
@@ -274,7 +298,7 @@ def _assign(step: Assign, target: Buffer) -> str:
         place = ", ".join(spell_ix(ix, names) for ix in step.index)
         over = _over(step.loops, names)
         return (
-            f"{step.target} : {_axes(target)}; {step.target}[{place}] {_MARKS[step.op]} "
+            f"{step.target} : {spell_axes(target)}; {step.target}[{place}] {_MARKS[step.op]} "
             f"{body}{carried}{f' for {over}' if over else ''}{where}"
         )
     inner = [item for item in step.loops if item not in kept]
@@ -289,10 +313,10 @@ def _assign(step: Assign, target: Buffer) -> str:
     if target.role != "scratch":
         return f"{step.target} <- {text}{where}"
     axes = [names[a] for a in kept if isinstance(a, Loop)]
-    return f"{step.target} : {_axes(target, axes)} = {text}{where}"
+    return f"{step.target} : {spell_axes(target, axes)} = {text}{where}"
 
 
-def _over(loops: Iterable[Loop], names: dict[Loop, str]) -> str:
+def _over(loops: Iterable[Loop], names: Spelling) -> str:
     """``k<64, batch``: loops with their extents, where the name does not say them."""
     pairs = [(names[item], spell_ix(item.extent, {})) for item in loops]
     return ", ".join(name if name == extent else f"{name}<{extent}" for name, extent in pairs)

@@ -67,15 +67,15 @@ def merged(inner: str, outer: str) -> str:
     return _NAME.sub(put, outer)
 
 
-def wrapped(text: str, tail: str) -> list[str]:
+def wrapped(text: str, tail: str, width: int = WIDTH) -> list[str]:
     """A long formula broken at its spaces, the axes after its last line."""
     lines, line = [], ""
     for word in comment_safe(text).split(" "):
-        if len(line) + len(word) + 7 > WIDTH and line:
+        if len(line) + len(word) + 7 > width and line:
             lines.append(line)
             line = "    " + word
         else:
             line = f"{line} {word}" if line else word
-    if len(line) + len(tail) + 9 > WIDTH:
+    if len(line) + len(tail) + 9 > width:
         return [*lines, line, f"    {tail}"] if tail else [*lines, line]
     return [*lines, f"{line}   {tail}".rstrip()]

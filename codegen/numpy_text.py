@@ -20,18 +20,14 @@ lines have at most 100 characters; equal programs give equal bytes; every valid 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from fractions import Fraction
-from math import isfinite
 
 from codegen.functions import helper_source, helpers_needed
-from codegen.index import Dim
-from codegen.names import RESERVED, Names, comment_safe
+from codegen.names import RESERVED, Names
 from codegen.numpy_function import Body
 from codegen.numpy_prepare import prepared
 from codegen.numpy_reads import load
-from codegen.numpy_values import Scope, numpy_dtype, size
+from codegen.numpy_values import Scope, size
 from codegen.printer import (
     WIDTH,
     Attr,
@@ -40,15 +36,13 @@ from codegen.printer import (
     Item,
     Name,
     Num,
-    Seq,
-    Un,
     call,
     flat,
     integer,
-    layout,
-    number,
 )
-from codegen.program import Block, Buffer, Dtype, Program, Scan
+from codegen.program import Block, Program, Scan
+from codegen.sizes import found_sizes
+from codegen.text_module import constant_data, header
 
 __all__ = ["emit"]
 
@@ -83,7 +77,8 @@ class _Module:
         imports = ["import numpy as np"]
         if self.windows:
             imports.append("from numpy.lib.stride_tricks import sliding_window_view")
-        parts = ["\n".join([*_header(program), *imports])]
+        head = header(program.name, program.doc, program.dims, program.buffers, "NumPy")
+        parts = ["\n".join([*head, *imports])]
         if self.constants:
             parts.append("\n".join(self.constants))
         parts += [helper_source(h) for h in helpers_needed(self.helpers)]
@@ -100,7 +95,7 @@ class _Module:
             if b.role == "constant":
                 self.data[program, b.name] = name = self.names(b.name)
                 self.taken.append(name)
-                self.constants += _data(name, b)
+                self.constants += constant_data(name, b)
         for step in program.steps:
             if isinstance(step, Block | Scan):
                 self.settle(step.body)
@@ -152,101 +147,22 @@ def _signature(scope: Scope, program: Program, name: str, sizes: tuple[str, ...]
     return [*lines, row, "):"]
 
 
-# --- constant data -------------------------------------------------------------------------------
-
-
-def _data(name: str, buffer: Buffer) -> list[str]:
-    """Constant data as an array."""
-    shape = tuple(d.value or 0 for d in buffer.dims)
-    values = tuple(_entry(v, buffer.dtype) for v in buffer.data or ())
-    dtype = numpy_dtype(buffer.dtype)
-    made: Expr = call("np.array", Seq("[", values) if shape else values[0], dtype)
-    if len(shape) > 1:
-        made = call(Attr(made, "reshape"), *map(integer, shape))
-    lines = layout(f"{name} = ", made, indent=0)
-    if len(lines) <= 3:
-        return lines
-    lines, line = [], f"{name} ="
-    for word in flat(made).split(" "):
-        if len(line) + 1 + len(word) > WIDTH:
-            lines.append(line)
-            line = "   "
-        line += " " + word
-    return [*lines, line]
-
-
-def _entry(v: float, dtype: Dtype) -> Expr:
-    if dtype == "bool":
-        return Name(str(bool(v)))
-    if isinstance(v, float) and not isfinite(v):
-        return number("nan" if v != v else "inf" if v > 0 else "-inf", dtype)
-    if v == 0 and str(v).startswith("-"):
-        return Un("-", Num("0.0"))
-    return number(Fraction(v), dtype)
-
-
-# --- sizes and header ----------------------------------------------------------------------------
+# --- sizes ---------------------------------------------------------------------------------------
 
 
 def _solve(scope: Scope, program: Program) -> tuple[list[str], tuple[str, ...]]:
     """Lines that find the used dimensions from shapes, and those that no shape tells."""
     wanted = [d.name for d in program.dims if d.name in scope.used_dims]
-    shapes = [(b, n, ix) for b in program.arguments for n, ix in enumerate(b.dims) if ix.terms]
+    found, missing = found_sizes(program.arguments, wanted)
     known: dict[str, str] = {}
-    while any(d not in known for d in wanted):
-        best: tuple[int, str, str] | None = None
-        for b, n, ix in shapes:
-            unknown = [(a, k) for a, k in ix.terms if not (isinstance(a, Dim) and a.name in known)]
-            atom, k = unknown[0] if len(unknown) == 1 else (None, 0)
-            if not isinstance(atom, Dim):
-                continue
-            rest = ix - atom.ix() * k
-            extent: Expr = Item(Attr(Name(scope.local[b.name]), "shape"), (integer(n),))
-            if rest.terms:
-                extent = Bin("-", extent, size(scope, rest))
-            elif rest.const:
-                extent = Bin("-" if rest.const > 0 else "+", extent, integer(abs(rest.const)))
-            if k != 1:
-                extent = Bin("//", extent, integer(k))
-            rank = (len(ix.terms) > 1) * 4 + (k != 1) * 2 + (ix.const != 0)
-            if best is None or rank < best[0]:
-                best = (rank, atom.name, flat(extent))
-        if best is None:
-            break
-        known[best[1]] = best[2]
+    for f in found:
+        extent: Expr = Item(Attr(Name(scope.local[f.array]), "shape"), (integer(f.axis),))
+        if f.rest.terms:
+            extent = Bin("-", extent, size(scope, f.rest))
+        elif f.rest.const:
+            extent = Bin("-" if f.rest.const > 0 else "+", extent, integer(abs(f.rest.const)))
+        if f.factor != 1:
+            extent = Bin("//", extent, integer(f.factor))
+        known[f.dim] = flat(extent)
     used = dict.fromkeys((*wanted, *scope.used_dims))  # solving may need others
-    lines = [f"{scope.sizes[d]} = {text}" for d, text in known.items() if d in used]
-    return lines, tuple(d for d in wanted if d not in known)
-
-
-def _header(program: Program) -> list[str]:
-    """The docstring: what the program's author says, then the dimensions and the dtype."""
-    doc = [_doc_line(line) for line in program.doc.strip().splitlines()]
-    facts = _facts(program)
-    if not doc:
-        doc = [f"{program.name}: generated NumPy code."]
-    if len(doc) == 1 and not facts:
-        return [f'"""{doc[0]}"""', ""]
-    return [f'"""{doc[0]}', *doc[1:], *(["", facts] if facts else []), '"""', ""]
-
-
-def _doc_line(line: str) -> str:
-    """A line that cannot end the docstring, its spaces kept."""
-    words = [w if w.isspace() else comment_safe(w) for w in re.split(r"( +)", line.rstrip()) if w]
-    return comment_safe("".join(words)) if len("".join(words)) > WIDTH else "".join(words)
-
-
-def _facts(program: Program) -> str:
-    """``batch is free; pixel=64, unit=64. float32.``"""
-    free = [comment_safe(d.name, 40) for d in program.dims]
-    fixed: dict[str, int] = {}
-    for b in program.buffers:
-        for axis, extent in zip(b.axes, b.dims, strict=True):
-            if axis and extent.value is not None:
-                fixed.setdefault(comment_safe(axis, 40), extent.value)
-    dtype = next((b.dtype for b in program.buffers if b.dtype.startswith("float")), "")
-    parts = [f"{', '.join(free)} {'is' if len(free) == 1 else 'are'} free"] if free else []
-    parts += [", ".join(f"{k}={v}" for k, v in fixed.items())] if fixed else []
-    parts += [dtype] if dtype else []
-    text = "; ".join(parts)
-    return f"{text}." if text and len(text) < WIDTH else ""
+    return [f"{scope.sizes[d]} = {text}" for d, text in known.items() if d in used], missing

@@ -29,6 +29,7 @@ from codegen.expressions import (
     CallE,
     Cmp,
     Expr,
+    IfE,
     Item,
     Name,
     Num,
@@ -54,6 +55,7 @@ __all__ = [
     "CallE",
     "Cmp",
     "Expr",
+    "IfE",
     "Item",
     "Name",
     "Num",
@@ -80,6 +82,10 @@ MANY, SHORT = 6, 24  # so many items, each no longer: several to a line
 
 # Binding strength of the operators, loosest first; postfix and atoms bind tightest.
 PRECEDENCE = {
+    "if": 0,
+    "or": 1,
+    "and": 2,
+    "not ": 3,
     **dict.fromkeys(("<", "<=", "==", "!=", ">", ">="), 4),
     "|": 5,
     "^": 6,
@@ -99,17 +105,21 @@ def strength(e: Expr) -> int:
     if isinstance(e, Bin | Cmp):
         return PRECEDENCE[e.op]
     if isinstance(e, Un):
-        return PRECEDENCE["unary"]
+        return PRECEDENCE["not " if e.op == "not " else "unary"]
+    if isinstance(e, IfE):
+        return PRECEDENCE["if"]
     if isinstance(e, CallE | Attr | Item):
         return PRECEDENCE["postfix"]
     return PRECEDENCE["atom"]
 
 
-def _needs(e: Bin | Cmp | Un | Attr | Item | CallE, side: str, x: Expr) -> bool:
+def _needs(e: Bin | Cmp | Un | IfE | Attr | Item | CallE, side: str, x: Expr) -> bool:
     """Whether operand ``x`` on ``side`` of ``e`` stands in parentheses."""
     inner = strength(x)
     if isinstance(e, Un):
-        return inner < PRECEDENCE["unary"]
+        return inner < strength(e)
+    if isinstance(e, IfE):
+        return inner == strength(e) and side != "right"
     if isinstance(e, Cmp):
         return inner <= PRECEDENCE[e.op]
     if isinstance(e, Bin):
@@ -122,7 +132,7 @@ def _needs(e: Bin | Cmp | Un | Attr | Item | CallE, side: str, x: Expr) -> bool:
     return inner < PRECEDENCE["postfix"]
 
 
-def _side(e: Bin | Cmp | Un | Attr | Item | CallE, side: str, x: Expr) -> str:
+def _side(e: Bin | Cmp | Un | IfE | Attr | Item | CallE, side: str, x: Expr) -> str:
     return f"({flat(x)})" if _needs(e, side, x) else flat(x)
 
 
@@ -149,6 +159,9 @@ def flat(e: Expr) -> str:
             return f"{_side(e, 'left', left)}**{_side(e, 'right', right)}"
         case Bin(op, left, right) | Cmp(op, left, right):
             return f"{_side(e, 'left', left)} {op} {_side(e, 'right', right)}"
+        case IfE(condition, then, other):
+            start = f"{_side(e, 'left', then)} if {_side(e, 'middle', condition)}"
+            return f"{start} else {_side(e, 'right', other)}"
         case CallE(function, args, keywords):
             items = [flat(a) for a in args] + [f"{k}={flat(v)}" for k, v in keywords]
             return f"{_side(e, 'left', function)}({', '.join(items)})"
@@ -260,6 +273,13 @@ def _lines(e: Expr, head: str, tail: str, indent: int, width: int, inside: bool)
             operands = [
                 ("", left, _needs(e, "left", left)),
                 (op + " ", right, _needs(e, "right", right)),
+            ]
+            return _broken(operands, head, tail, indent, width, inside)
+        case IfE(condition, then, other):
+            operands = [
+                ("", then, _needs(e, "left", then)),
+                ("if ", condition, _needs(e, "middle", condition)),
+                ("else ", other, _needs(e, "right", other)),
             ]
             return _broken(operands, head, tail, indent, width, inside)
         case Un(op, x):

@@ -31,7 +31,7 @@ from codegen.index import (
     upper,
 )
 
-__all__ = ["Witness", "find", "gathers", "implied", "injective", "points"]
+__all__ = ["Witness", "find", "gathers", "implied", "injective", "outside", "points"]
 
 POINTS = 1500  # points visited for one question and one choice of sizes
 _STEPS = (0, 1, 2, 5)  # above the lower bound of each dimension
@@ -166,3 +166,13 @@ def find(
         if point.holds(guards) and broken(point):
             return point
     return None
+
+
+def outside(
+    dims: Sequence[Dim], loops: Sequence[Loop], guards: Sequence[Guard], ix: Ix, size: Ix
+) -> Witness | None:
+    """A legal point where all guards hold and ``ix`` is not in 0 .. size-1; None where it is proved
+    to be, or where none was met."""
+    if implied(ix, guards) and implied(size - 1 - ix, guards):
+        return None
+    return find(dims, loops, guards, (ix, size), lambda w: not 0 <= w.value(ix) < w.value(size))

@@ -13,13 +13,10 @@ It does not judge whether a program computes what was meant.
 
 from __future__ import annotations
 
-import builtins
-import keyword
 from collections.abc import Iterable, Iterator, Sequence
-from math import prod
 
 from codegen.dtypes import is_float
-from codegen.index import Dim, Gather, Guard, Ix, Loop
+from codegen.index import Gather, Guard, Ix, Loop
 from codegen.listing import spell_guard, spell_ix
 from codegen.program import (
     Assign,
@@ -35,7 +32,8 @@ from codegen.program import (
     targets,
     walk,
 )
-from codegen.ranges import Witness, find, gathers, implied, injective
+from codegen.ranges import Witness, find, gathers, injective, outside
+from codegen.verify_buffer import check_buffer, check_dims, check_sizes, legal, repeated
 from codegen.verify_scalar import InvalidProgram, check_scalar
 
 __all__ = ["InvalidProgram", "verify"]
@@ -56,17 +54,6 @@ def _verify(program: Program, done: list[Program]) -> None:
         if len(done) == 1 or str(wrong).startswith("in program "):
             raise
         raise InvalidProgram(f"in program {program.name}: {wrong}") from None
-
-
-def _legal(name: str) -> bool:
-    return (
-        name.isascii()
-        and name.isidentifier()
-        and not keyword.iskeyword(name)
-        and not name.startswith("__")
-        and name != "np"
-        and not hasattr(builtins, name)
-    )
 
 
 class _Verifier:
@@ -92,7 +79,7 @@ class _Verifier:
     def check(self) -> None:
         self.names()
         for b in self.program.buffers:
-            self.buffer(b)
+            check_buffer(b, self.program.dims)
         for n, step in enumerate(self.program.steps):
             self.where = f"step {n + 1} ({', '.join(targets(step))}): "
             self.step(step)
@@ -108,39 +95,17 @@ class _Verifier:
             *(("dimension", d.name) for d in p.dims),
             *(("buffer", b.name) for b in p.buffers),
         ]:
-            self.need(_legal(name), f"the {what} name {name!r:.60} is not a legal identifier")
+            self.need(legal(name), f"the {what} name {name!r:.60} is not a legal identifier")
         words = [d.name for d in p.dims] + [b.name for b in p.buffers]
-        for name in _repeated(words):
+        for name in repeated(words):
             self.need(False, f"the name {name} is given twice among dimensions and buffers")
-
-    def buffer(self, b: Buffer) -> None:
-        self.where = f"buffer {b.name}: "
-        self.need(len(b.axes) == len(b.dims), f"{len(b.axes)} axis names for {len(b.dims)} dims")
-        self.sizes(b.dims)
-        if b.low is not None and b.high is not None:
-            self.need(not is_float(b.dtype), "bounds of values are for integers only")
-            self.sizes((b.low, b.high))
-        if b.role == "constant":
-            values = [d.value for d in b.dims]
-            known = [v for v in values if v is not None]
-            self.need(len(known) == len(values), "a constant has fixed sizes")
-            count = -1 if b.data is None else len(b.data)
-            self.need(count == prod(known), f"{count} values for a shape of {prod(known)}")
-        else:
-            self.need(b.data is None, f"a buffer of role {b.role} holds no data")
-        self.where = ""
 
     def sizes(self, ixs: Iterable[Ix]) -> None:
         """Combinations of declared dimensions alone."""
-        for ix in ixs:
-            self.need(not ix.loops, f"the size {ix!r} depends on a loop")
-            self.need(not gathers([ix]), f"the size {ix!r} depends on data")
-            self.dims(ix)
+        check_sizes(ixs, self.program.dims, self.where)
 
     def dims(self, ix: Ix) -> None:
-        for a in ix.atoms():
-            if isinstance(a, Dim) and a not in self.program.dims:
-                raise self.fail(f"the dimension {a.name} is not declared")
+        check_dims(ix, self.program.dims, self.where)
 
     def outputs(self) -> None:
         for name in self.program.outputs:
@@ -193,19 +158,19 @@ class _Verifier:
         for name in step.arguments:
             self.reads(name)
         self.need(step.atom.isidentifier(), f"the operation name {step.atom!r:.60} is not legal")
-        self.need(not _repeated(step.targets), "a target is named twice")
+        self.need(not repeated(step.targets), "a target is named twice")
 
     def block(self, step: Block) -> None:
         self.body(step.body)
         self.fits("argument", [self.reads(a) for a in step.arguments], step.body.arguments)
-        self.need(not _repeated(step.targets), "a target is named twice")
+        self.need(not repeated(step.targets), "a target is named twice")
         made = [step.body.buffer(name) for name in step.body.outputs]
         self.fits("target", [self.buffers[t] for t in step.targets if t in self.buffers], made)
 
     def scan(self, step: Scan) -> None:
         self.body(step.body)
         self.sizes((step.length,))
-        self.need(not _repeated(step.targets), "a target is named twice")
+        self.need(not repeated(step.targets), "a target is named twice")
         names = (*step.carries, *step.slices, *step.constants)
         handed = [self.reads(a) for a in names]
         first = len(step.carries)
@@ -250,10 +215,6 @@ class _Verifier:
             here, there = (f"{d.dtype}{list(s)!r}" for d, s in ((a, x), (b, y)))
             same = a.dtype == b.dtype and x == y
             self.need(same, f"the {what} {a.name} is {here}, but {b.name} of the body is {there}")
-
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    return [n for i, n in enumerate(names) if n in names[:i]]
 
 
 class _Assignment:
@@ -308,7 +269,7 @@ class _Assignment:
     def declarations(self) -> None:
         step, need = self.step, self.outer.need
         need(len(step.names) == len(step.loops), "not every loop has a name")
-        need(not _repeated(step.names), f"two loops have one name: {', '.join(step.names)}")
+        need(not repeated(step.names), f"two loops have one name: {', '.join(step.names)}")
         need(len(self.loops) == len(step.loops), "a loop is declared twice")
         for name in step.names:
             need(name.isascii() and name.isidentifier(), f"the loop name {name!r:.60} is not legal")
@@ -358,14 +319,7 @@ class _Assignment:
             f"{verb} {buffer.name} with {len(index)} indices, it has {len(buffer.dims)} axes",
         )
         for ix, size in zip(index, buffer.dims, strict=True):
-            if implied(ix, guards) and implied(size - 1 - ix, guards):
-                continue
-            ends = (ix, size)
-
-            def broken(w: Witness, ends: tuple[Ix, Ix] = ends) -> bool:
-                return not 0 <= w.value(ends[0]) < w.value(ends[1])
-
-            found = find(outer.program.dims, self.step.loops, guards, ends, broken)
+            found = outside(outer.program.dims, self.step.loops, guards, ix, size)
             if found is not None:
                 place = ", ".join(map(self.spell, index))
                 under = " and ".join(spell_guard(g, self.names) for g in guards)

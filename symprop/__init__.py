@@ -6,7 +6,8 @@ graph, make, solver, term   GRAPH: one kind of value, canonical at construction
 gradient                    the one derivative rule, reverse and forward
 simplify                    rules as data under a cost gate
 lower, pipeline             GRAPH to PROGRAM (codegen.program), the pass list, compile
-training, checkpoint, cli   the loop, the files, the command line
+training, trainer, cli      the step, its loop over data, the command line
+explain                     the mathematics of a network on one page
 oracle                      what everything is tested against
 """
 
@@ -21,6 +22,8 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
     )
 
 from codegen.index import dim as Dim  # noqa: N812
+from symprop.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from symprop.clipping import ClipGlobalNorm, ClipNorm, ClipValue
 from symprop.declarations import (
     constant,
     index,
@@ -33,6 +36,7 @@ from symprop.declarations import (
     state,
 )
 from symprop.derivation import derivation
+from symprop.diagnose import Diagnosis, diagnose
 from symprop.errors import (
     DataError,
     DeclarationError,
@@ -41,22 +45,31 @@ from symprop.errors import (
     UnsupportedError,
     VerificationError,
 )
+from symprop.explain import explain
 from symprop.expression import Expr
 from symprop.function import Function, compile
 from symprop.gradient import gradient, jvp, vjp
-from symprop.initialize import Constant, Glorot, He, Initializer, Zeros, initial_values
+from symprop.history import History
+from symprop.initialize import (
+    Constant,
+    Glorot,
+    He,
+    Initializer,
+    LeCun,
+    Orthogonal,
+    Zeros,
+    initial_values,
+)
 from symprop.layers import Dense, Sequential
 from symprop.ops.composite import (
     attention,
     avg_pool2d,
     batch_norm,
     conv2d,
-    cross_entropy,
     layer_norm,
     log_softmax,
     logsumexp,
     max_pool2d,
-    mse,
     rms_norm,
     softmax,
 )
@@ -93,6 +106,7 @@ from symprop.ops.elementwise import (
     tanh,
 )
 from symprop.ops.indexing import concat, embedding, flip, pad, stack, take
+from symprop.ops.losses import binary_cross_entropy, cross_entropy, huber, mae, mse
 from symprop.ops.structural import (
     argmax,
     argmin,
@@ -110,24 +124,40 @@ from symprop.ops.structural import (
     transpose,
     where,
 )
-from symprop.optimizers import SGD, Adam, Momentum, Optimizer
+from symprop.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
+from symprop.same import Same, same
 from symprop.training import Trainer, TrainingStep, training_step
 
 __all__ = [
     "SGD",
     "Adam",
+    "AdamW",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "ClipGlobalNorm",
+    "ClipNorm",
+    "ClipValue",
     "Constant",
     "DataError",
     "DeclarationError",
     "Dense",
+    "Diagnosis",
     "Dim",
+    "EarlyStopping",
     "Expr",
     "Function",
     "Glorot",
     "He",
+    "History",
     "Initializer",
+    "LeCun",
     "Momentum",
+    "Nesterov",
     "Optimizer",
+    "Orthogonal",
+    "RMSProp",
+    "Same",
     "Sequential",
     "ShapeError",
     "SympropError",
@@ -142,6 +172,7 @@ __all__ = [
     "attention",
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy",
     "broadcast_to",
     "clip",
     "compile",
@@ -153,6 +184,7 @@ __all__ = [
     "cumprod",
     "cumsum",
     "derivation",
+    "diagnose",
     "einsum",
     "elementwise",
     "elu",
@@ -160,11 +192,13 @@ __all__ = [
     "erf",
     "erfc",
     "exp",
+    "explain",
     "expm1",
     "flip",
     "gelu",
     "gelu_tanh",
     "gradient",
+    "huber",
     "index",
     "indices",
     "initial_values",
@@ -178,6 +212,7 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "logsumexp",
+    "mae",
     "max",
     "max_pool2d",
     "maximum",
@@ -195,6 +230,7 @@ __all__ = [
     "relu",
     "reshape",
     "rms_norm",
+    "same",
     "scalar",
     "scan",
     "sech2",

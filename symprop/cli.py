@@ -1,40 +1,224 @@
 """The command `symprop`.
 
+    symprop explain|source|derive FILE:NAME     read a loss
+    symprop train|diagnose FILE:NAME            run it on the data of the file
+    symprop train digits                        the network that comes with symprop
+    symprop doctor                              what is installed
+
 In: a command line.
-Out: text on the terminal, and a folder where a command says so; the exit status is 0, 1 after an
-error in symprop's words, 2 after a wrong command line, 130 after Ctrl-C.
-Guarantees: an error that symprop names is shown as its sentence, not as a traceback.
+Out: text on the terminal, or JSON alone with --json; a file or a folder where a command says so;
+the exit status is 0, 1 after an error in symprop's words, 2 after a wrong command line, 130 after
+Ctrl-C.
+Guarantees: an error that symprop names is shown as its sentence, not as a traceback; a reader that
+stops reading (`| head`) ends the command quietly; files are written whole or not at all.
 """
 
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from symprop.commands import Answer
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="symprop",
-    help="Declare a network, read its gradients as code, train with that code.",
+    help="Declare a network, read its gradients as mathematics and as code, train with that code. "
+    "FILE:NAME is a Python file, which is run, and in it the name of a scalar loss, of a training "
+    "step, of a trainer, or of a function without arguments that returns one; without :NAME, the "
+    "only one in the file.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-train = typer.Typer(help="Train a network that comes with symprop.", no_args_is_help=True)
-app.add_typer(train, name="train")
 
 
-@train.command()
-def digits(
+class Notation(StrEnum):
+    """How formulas are written."""
+
+    MATRIX = "matrix"
+    INDEX = "index"
+
+
+class Language(StrEnum):
+    """What headings are written in."""
+
+    EN = "en"
+    FR = "fr"
+
+
+class Form(StrEnum):
+    """What a page is printed as."""
+
+    TEXT = "text"
+    LATEX = "latex"
+    HTML = "html"
+    JSON = "json"
+
+
+class Width(StrEnum):
+    """What code computes in."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+Model = Annotated[
+    str, typer.Argument(metavar="FILE:NAME", help="A Python file, which is run, and a name in it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="Name of the data in the file, arrays by name.", show_default="data"),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the weights, the split, the order.")]
+Rate = Annotated[
+    float | None, typer.Option(help="Learning rate of Adam, for a loss.", show_default="0.001")
+]
+Runs = Annotated[
+    str | None, typer.Option(help="What runs the code: numpy or numba.", show_default="numpy")
+]
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+@app.command()
+def explain(
+    model: Model,
+    notation: Annotated[Notation, typer.Option(help="How formulas are written.")] = Notation.MATRIX,
+    language: Annotated[Language, typer.Option(help="Of the headings.")] = Language.EN,
+    form: Annotated[Form, typer.Option("--format", help="Of the page.")] = Form.TEXT,
+    at: Annotated[str | None, typer.Option(help="Name of a sample to put numbers in.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the network and its back-propagation as mathematics."""
+    from symprop import checkpoint, commands
+    from symprop.model_file import open_model
+
+    form = Form.JSON if as_json else form
+    answer, text = commands.explain(open_model(model), notation, language, form, at)
+    if out is not None:
+        checkpoint.write_file(out, text.encode())
+        typer.echo(f"written to {out}", err=True)
+    elif form is Form.TEXT:
+        show(answer, False)
+    else:
+        typer.echo(text)
+
+
+@app.command()
+def source(
+    model: Model,
+    backend: Annotated[str, typer.Option(help="numpy, numba, program or loops.")] = "numpy",
+    dtype: Annotated[Width, typer.Option(help="What it computes in.")] = Width.FLOAT32,
+    as_json: AsJson = False,
+) -> None:
+    """Show the code of a step, or of a loss and its gradients."""
+    from symprop import commands
+    from symprop.model_file import open_model
+
+    answer = commands.source(open_model(model), backend, dtype)
+    if as_json:
+        show(answer, True)
+    else:
+        show_code(answer.text)
+
+
+@app.command()
+def derive(
+    model: Model,
+    wrt: Annotated[
+        str | None, typer.Option(metavar="PARAMETER", help="One parameter only.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how each gradient came to be, rule by rule."""
+    from symprop import commands
+    from symprop.model_file import open_model
+
+    show(commands.derive(open_model(model), wrt), as_json)
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+@app.command()
+def diagnose(
+    model: Model,
+    data: Data = None,
+    seed: Seed = 0,
+    rate: Rate = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples to look at.")] = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Show the scale of values and gradients in every layer, and what is wrong with them."""
+    from symprop import commands
+    from symprop.model_file import open_model
+
+    run = commands.Run(data, None, seed, rate)
+    show(commands.diagnose(open_model(model), run, batch_size), as_json)
+
+
+@app.command()
+def train(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE:NAME|digits",
+            help="A Python file, which is run, and a name "
+            "in it; or digits, the example that comes with symprop.",
+        ),
+    ],
+    data: Data = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 30,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights, the split, the order.")] = 0,
-    rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
-    out: Annotated[Path, typer.Option(help="Folder for code, weights, history.")] = Path("digits"),
+    seed: Seed = 0,
+    rate: Rate = None,
+    validation_split: Annotated[
+        float, typer.Option(min=0, max=0.999, help="Share of the data that is set aside.")
+    ] = 0.0,
+    backend: Runs = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for code, weights, history.", show_default="digits for digits"),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
+    """Train a model on the data of its file, or the example digits."""
+    if model == "digits":
+        refuse_for_digits(data, validation_split, backend, as_json)
+        digits(epochs, batch_size, seed, 1e-3 if rate is None else rate, out or Path("digits"))
+        return
+    from symprop import commands
+    from symprop.model_file import open_model
+
+    run = commands.Run(data, backend, seed, rate)
+    fit = commands.Fit(epochs, batch_size, validation_split, out)
+    try:
+        show(commands.train(open_model(model), run, fit, as_json), as_json)
+    except KeyboardInterrupt:
+        interrupted(": nothing written")
+
+
+def refuse_for_digits(
+    data: str | None, validation_split: float, backend: str | None, as_json: bool
+) -> None:
+    """Refuse options that the example does not have."""
+    given = {"--data": data, "--validation-split": validation_split, "--backend": backend}
+    wrong = [name for name, value in (*given.items(), ("--json", as_json)) if value]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]} is for a model of your own, not for digits")
+
+
+def digits(epochs: int, batch_size: int, seed: int, rate: float, out: Path) -> None:
     """Train a 64-64-10 network on scikit-learn's handwritten digits."""
     from symprop import checkpoint
     from symprop import digits as example
@@ -42,15 +226,16 @@ def digits(
     checkpoint.check_folder(out, example.FILES)
     data = example.load(seed)
     step = example.declare(rate)
-    show_code("The declaration", example.declaration())
-    show_code("Its gradients, as NumPy code", example.gradients(step))
+    heading("The declaration")
+    show_code(example.declaration())
+    heading("Its gradients, as NumPy code")
+    show_code(example.gradients(step))
     trainer = step.compile("numpy", seed=seed)
     heading("Training with the code that was emitted")
     try:
         history = trainer.fit(data.train, epochs=epochs, batch_size=batch_size, seed=seed)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted after {trainer.history.epochs} epochs, nothing written", err=True)
-        raise typer.Exit(130) from None
+        interrupted(f" after {trainer.history.epochs} epochs, nothing written")
     typer.echo(f"after {history.epochs} epochs: training loss {history['loss'][-1]:.4f}")
     typer.echo(f"test accuracy {trainer.evaluate(data.test)['accuracy']:.4f}")
     files = example.trained_files(trainer)
@@ -59,20 +244,38 @@ def digits(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show versions and backends, what is missing and how to get it."""
-    from symprop.doctor import report
+    from symprop import commands
+    from symprop.doctor import facts, report
 
-    typer.echo(report())
+    data = {"facts": [fact._asdict() for fact in facts()]}
+    show(commands.Answer(report(), data), as_json)
+
+
+# --- the terminal --------------------------------------------------------------------------------
+
+
+def show(answer: Answer, as_json: bool) -> None:
+    """Data for a program; colours for a terminal; text for everything else."""
+    if as_json:
+        from symprop.commands import as_json as spelled
+
+        typer.echo(spelled(answer.data))
+    elif answer.shown is not None and sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(answer.shown)
+    else:
+        typer.echo(answer.text)
 
 
 def heading(title: str) -> None:
     typer.echo(f"\n== {title} ==\n")
 
 
-def show_code(title: str, text: str) -> None:
-    """Python code under a title, in colour on a terminal."""
-    heading(title)
+def show_code(text: str) -> None:
+    """Python code, in colour on a terminal."""
     if not sys.stdout.isatty():
         typer.echo(text)
         return
@@ -80,6 +283,12 @@ def show_code(title: str, text: str) -> None:
     from rich.syntax import Syntax
 
     Console().print(Syntax(text, "python", background_color="default"))
+
+
+def interrupted(when: str) -> NoReturn:
+    """End after Ctrl-C."""
+    typer.echo(f"interrupted{when}", err=True)
+    raise typer.Exit(130)
 
 
 def main() -> None:
@@ -91,6 +300,8 @@ def main() -> None:
     except SympropError as error:
         typer.echo(f"symprop: {error}", err=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,59 +1,110 @@
-"""derivation: how a value came to be, rule by rule, each with before and after.
+"""derivation: how a value came to be, rule by rule, each with before and after and what it costs.
 
-In: an expression (a gradient, say). Out: a ``Derivation``: the user's expression it belongs to,
-the chain rule's contributions, and every rewrite of the simplifier, in order.
+In: an expression (a gradient, say). Out: a ``Derivation``: what the user declared, the chain rule
+from the loss down, every rewrite of the simplifier in the order in which it was taken, and how
+often each rule was used.
 
-Guarantees: nothing is recomputed or guessed: each line is the origin that the graph recorded when
-it made the value; before and after are printed from the nodes themselves. Names are the user's;
-unnamed values are t1, t2, ... in the order of the page.
+Guarantees: nothing is guessed: declarations and the chain rule are the origins that the graph
+recorded, rewrites are the simplifier's own record (``symprop.rewrites``), and before and after are
+printed from the nodes, which a line keeps. Counts are those of the whole graph after each line:
+each line begins where the one before it ended. Names are those of generated code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
-from codegen.index import Atom, Dim, Floor, Gather, Guard, Ix, Loop, Mod
-from codegen.index import render as render_ix
-from symprop import graph
-from symprop import term as t
+from codegen.names import Names
+from symprop.derivation_text import line as line_text
+from symprop.derivation_text import page
 from symprop.errors import DeclarationError, quoted
-from symprop.expression import Expr, axis_names
+from symprop.expression import Expr
 from symprop.graph import (
-    IndexOf,
+    Block,
     Leaf,
     Node,
-    Reading,
+    Opaque,
+    Output,
     Reduce,
+    Region,
+    Scan,
+    hint,
     origin,
 )
-from symprop.simplify.engine import simplify
-from symprop.walk import topological
+from symprop.rewrites import EVERY_RULE, Step, Trace, trace
+from symprop.sampling import free_dims
+from symprop.simplify.cost import node_cost
+from symprop.spelling import Pattern, Spelling, adjoint_of
+from symprop.walk import topological, users
 
-__all__ = ["Derivation", "Line", "derivation"]
+__all__ = ["Derivation", "Line", "Operations", "Rule", "derivation"]
 
-LIMIT = 200  # lines: past it the rest is counted, not shown
+Stage = Literal["forward", "backward", "simplify"]
+CHAIN = "cotangent of the result times the derivative, summed over what the step repeated"
+ADDED = "a value used several times: the contributions of its uses are added"
+SEED = "the derivative of the result itself, 1, and what depends on no variable"
+
+
+class Operations(NamedTuple):
+    """Scalar operations of everything so far, before a line and after it."""
+
+    before: int
+    after: int
 
 
 @dataclass(frozen=True)
 class Line:
-    """One step: the rule, the value before and after it, and the user's place ("model.py:14")."""
+    """One step.
 
+    ``stage``: forward (declared), backward (the chain rule) or simplify; ``block``: the repeated
+    block inside which a rewrite happened, or "". ``algebra`` is what the rule says, ``kind`` what
+    it does to rounding. ``before`` is empty for a declaration; for the chain rule it is the step
+    that is differentiated. ``old`` and ``new`` are the nodes, one a place.
+    """
+
+    number: int
+    stage: Stage
     rule: str
+    algebra: str
+    kind: str
     before: str
     after: str
+    operations: Operations
     place: str
+    block: str = ""
+    needed: bool = True
+    old: tuple[Node, ...] = field(default=(), repr=False, compare=False)
+    new: tuple[Node, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
-        where = f"   ({self.place})" if self.place else ""
-        return f"{self.rule}{where}\n    {self.before}\n    -> {self.after}"
+        return line_text(self)
+
+
+class Rule(NamedTuple):
+    """How often a rule was used, and the operations that it added (saved: negative)."""
+
+    name: str
+    algebra: str
+    kind: str
+    times: int
+    operations: int
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """The steps, in the order in which they were taken; prints as text."""
+    """The lines, in the order in which they were taken; prints as a page.
 
+    ``derived`` is the count before the simplifier, ``simplified`` the count after it; ``sizes`` are
+    those at which free dimensions were counted.
+    """
+
+    title: str
     lines: tuple[Line, ...]
+    derived: int
+    simplified: int
+    sizes: dict[str, int]
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self.lines)
@@ -61,18 +112,47 @@ class Derivation:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Each rule that was used, in the order of its first use."""
+        found: dict[str, Rule] = {}
+        for one in self.lines:
+            if one.block or one.stage == "forward":
+                continue
+            own = found.get(one.rule, Rule(one.rule, one.algebra, one.kind, 0, 0))
+            more = one.operations.after - one.operations.before
+            times = own.times + max(len(one.new), 1)
+            found[one.rule] = own._replace(times=times, operations=own.operations + more)
+        return tuple(found.values())
+
     def __str__(self) -> str:
-        shown = [f"{k}. {line}" for k, line in enumerate(self.lines[:LIMIT], 1)]
-        if len(self.lines) > LIMIT:
-            shown.append(f"... and {len(self.lines) - LIMIT} more")
-        return "\n".join(shown)
+        return page(self)
+
+    __repr__ = __str__
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: title, counts, sizes, lines and rules, as dicts and lists."""
+        hidden = ("old", "new", "operations")
+        lines = [
+            {k: v for k, v in vars(one).items() if k not in hidden}
+            | {"operations": list(one.operations)}
+            for one in self.lines
+        ]
+        return {
+            "title": self.title,
+            "derived": self.derived,
+            "simplified": self.simplified,
+            "sizes": dict(self.sizes),
+            "lines": lines,
+            "rules": [r._asdict() for r in self.rules],
+        }
 
 
 def derivation(x: Expr) -> Derivation:
     """The chain of rules from the user's expressions to this value.
 
-    First the declarations and the chain rule, operands before what is made of them; then the
-    rewrites that the simplifier applied to this value and to what it is made of.
+    First the declarations, then the chain rule from the loss down, then the rewrites that the
+    simplifier applies to this value and to what it is made of.
 
     Raises DeclarationError for anything but an expression.
     """
@@ -81,134 +161,232 @@ def derivation(x: Expr) -> Derivation:
             f"derivation needs an expression, but got {quoted(type(x).__name__)}: "
             "hand in what prop.gradient returned"
         )
-    write = _Writer()
-    lines = [write.declared(n) for n in topological([x.node]) if isinstance(n, Reduce)]
-    simple = simplify([x.node])
-    seen: set[Node] = set()
-    for node in topological(simple):
-        lines += write.rewrites(node, seen)
-    return Derivation(tuple(line for line in lines if line is not None))
+    graph = _Declared(x.node)
+    spell = Spelling(patterns=graph.patterns)
+    title = spell.line(x.node).partition(" = ")[0] if hint(x.node) else "an expression"
+    writer = _Writer(spell)
+    writer.declared(graph)
+    found = trace([x.node])
+    writer.count = found.before
+    writer.rewritten(found)
+    sizes = {d.name: d.nominal for d in free_dims([x.node])}
+    return Derivation(title, tuple(writer.lines), found.before, found.after, sizes)
 
 
-def _rule_names() -> frozenset[str]:
-    from symprop.simplify.rules import RULES, SHARED
+# --- what was declared, and the chain rule -------------------------------------------------------
 
-    return frozenset(r.name for r in (*RULES, SHARED))
+
+class _Declared:
+    """The values of a page before the simplifier: the needed ones, and those they were derived
+    from, operands first."""
+
+    def __init__(self, root: Node) -> None:
+        self.needed = set(topological([root]))
+        self.order = _closure(root)
+        self.backward: set[Node] = set()
+        seeds = {
+            origin(n).inputs[2]
+            for n in self.order
+            if origin(n).rule == "chain rule" and len(origin(n).inputs) == 3
+        }
+        for n in self.order:
+            own = adjoint_of(n) is not None or hint(n).startswith("t_")
+            fixed = n in seeds and not origin(n).rule
+            if own or fixed or any(o in self.backward for o in n.operands):
+                self.backward.add(n)
+        self._constants()
+        self.patterns = self._patterns()
+
+    def _constants(self) -> None:
+        """What depends on no variable and is read by the chain rule alone belongs to it."""
+        readers = users(self.order)
+        for n in reversed(self.order):
+            alone = bool(readers[n]) and all(u in self.backward for u in readers[n])
+            if n.common and not origin(n).rule and alone:
+                self.backward.add(n)
+
+    def _patterns(self) -> dict[Node, Pattern]:
+        """Names of values whose role is known from the chain rule."""
+        found: dict[Node, Pattern] = {}
+        for n in self.order:
+            source = origin(n)
+            if source.rule.startswith("cotangent of"):
+                primal, *parts = source.inputs
+                for part in parts:
+                    if part is not n and len(origin(part).inputs) == 3:
+                        via = origin(part).inputs[1]
+                        found.setdefault(part, ("d_{}_via_{}", (primal, via)))
+            elif source.rule == "chain rule" and len(source.inputs) == 3:
+                _, node, g = source.inputs
+                if g.common:
+                    found.setdefault(g, ("d_{}", (node,)))
+            for part in source.inputs:  # the product inside hidden = x W^T + b
+                if hint(n) and source.rule == "+" and not hint(part) and origin(part).rule == "@":
+                    found.setdefault(part, ("{}_product", (n,)))
+        return found
+
+
+def _closure(root: Node) -> list[Node]:
+    """The root, what it is computed from, and what that was derived from; operands first."""
+    order: list[Node] = []
+    seen = {root}
+    stack = [(root, iter(_sources(root)))]
+    while stack:
+        node, rest = stack[-1]
+        for child in rest:
+            if child not in seen:
+                seen.add(child)
+                stack.append((child, iter(_sources(child))))
+                break
+        else:
+            order.append(node)
+            stack.pop()
+    return order
+
+
+def _sources(node: Node) -> Sequence[Node]:
+    derived = origin(node).inputs if adjoint_of(node) is not None else ()
+    return tuple(dict.fromkeys((*node.operands, *derived)))
 
 
 class _Writer:
-    """Values as one line of index notation each; remembers the labels it gave."""
+    """The lines of a page, and the count after the last."""
 
-    def __init__(self) -> None:
-        self.labels: dict[object, str] = {}
-        self.rules = _rule_names()
+    def __init__(self, spell: Spelling) -> None:
+        self.spell = spell
+        self.lines: list[Line] = []
+        self.names = Names()  # of blocks
+        self.count = 0
 
-    def declared(self, node: Reduce) -> Line | None:
-        """A value of the graph as declared or as the chain rule made it."""
+    def declared(self, graph: _Declared) -> None:
+        """Forward, then backward, each value when its operands are there."""
+        results: dict[Node, list[Node]] = {}
+        for node in graph.order:
+            if isinstance(node, Output):
+                results.setdefault(node.of, []).append(node)
+        stages: tuple[Stage, ...] = ("forward", "backward")
+        for stage in stages:
+            for node in graph.order:
+                if isinstance(node, Leaf | Output) or (node in graph.backward) != (
+                    stage != stages[0]
+                ):
+                    continue
+                needed = node in graph.needed
+                before = self.count
+                self.count += node_cost(node).operations if needed else 0
+                counts = Operations(before, self.count)
+                if isinstance(node, Scan | Region | Opaque):
+                    own = sorted(results[node], key=lambda n: n.n)  # type: ignore[attr-defined]
+                    self.value(own[0], stage, counts, needed, self.spell.call(node, own))
+                else:
+                    self.value(node, stage, counts, needed, self.spell.line(node))
+
+    def value(self, node: Node, stage: Stage, counts: Operations, needed: bool, text: str) -> None:
+        """The line of one value of the graph."""
         source = origin(node)
-        if not source.rule or source.rule in self.rules:
-            return None
-        before = ", ".join(self.title(n) for n in source.inputs) or "declared"
-        return Line(source.rule, before, self.formula(node), source.place)
+        rule, algebra, was = source.rule or _kind(node), "", ""
+        if rule == "chain rule":
+            algebra = CHAIN
+            was = self.spell.line(source.inputs[1]) if len(source.inputs) == 3 else ""
+        elif rule.startswith("cotangent of"):
+            alone = source.inputs[1:] == (node,)
+            rule, algebra = ("chain rule", CHAIN) if alone else ("add contributions", ADDED)
+        elif stage == "backward" and not source.rule and node.common:
+            rule, algebra = "start", SEED
+        self.lines.append(
+            Line(len(self.lines) + 1, stage, rule, algebra, "exact", was, text, counts,
+                 source.place, needed=needed, new=(node,))
+        )  # fmt: skip
 
-    def rewrites(self, node: Node, seen: set[Node]) -> list[Line]:
-        """The simplifier's steps to this value, first step first."""
-        chain: list[tuple[Node, Node]] = []
-        while node not in seen:
-            seen.add(node)
-            source = origin(node)
-            if source.rule not in self.rules or not source.inputs:
-                break
-            chain.append((source.inputs[0], node))
-            node = source.inputs[0]
-        return [
-            Line(origin(b).rule, self.formula(a), self.formula(b), origin(b).place)
-            for a, b in reversed(chain)
-        ]
+    # --- the simplifier -------------------------------------------------------------------
 
-    def title(self, node: Node) -> str:
-        """The user's name, or a label of this page."""
-        name = graph.hint(node)
-        if name or isinstance(node, Leaf):
-            return name
-        key = self.value(node)
-        if key not in self.labels:
-            self.labels[key] = f"t{len(self.labels) + 1}"
-        return self.labels[key]
+    def rewritten(self, found: Trace, block: str = "") -> None:
+        """The simplifier's steps, those inside blocks after the step that names them."""
+        for step in found.steps:
+            if not step.changes:
+                self.blocks(step, block)
+                for inside, own in found.blocks:
+                    self.inside(inside, own)
+            else:
+                self.rewrite(step, block)
 
-    def value(self, node: Node) -> object:
-        """What stays the same when a value is rewritten: where it first came from."""
-        source = origin(node)
-        while source.rule in self.rules and source.inputs:
-            node = source.inputs[0]
-            source = origin(node)
-        # A node rebuilt over rewritten operands carries the very origin of the one it replaces.
-        return id(source) if source.rule else node
+    def blocks(self, step: Step, block: str) -> None:
+        names = ", ".join(_called(step.roots[0])) or "a block"
+        for old, new in _matched(self.spell, *step.roots):
+            self.spell.carry(old, new)
+        rule = EVERY_RULE[step.rule]
+        self.lines.append(
+            Line(len(self.lines) + 1, "simplify", step.rule, rule.algebra, rule.kind,
+                 f"{names} as declared", f"{names} simplified",
+                 Operations(step.before, step.after), "", block, old=step.roots[0],
+                 new=step.roots[1])
+        )  # fmt: skip
 
-    def formula(self, node: Node) -> str:
-        """``h[batch, unit] = sum_{pixel} x[batch, pixel]*W[unit, pixel]``"""
-        if not isinstance(node, Reduce):
-            return self.title(node)
-        names = _loop_names(node)
-        head = ", ".join(names[item] for item in node.outer)
-        body = t.render(node.body, lambda k: self.read(node.reads[k], names))
-        if len(node.loops) > node.nout:
-            over = ", ".join(names[item] for item in node.inner)
-            body = f"{node.op}_{{{over}}} {body}"
-        where = " and ".join(self.guard(g, names) for g in node.guards)
-        left = f"{self.title(node)}[{head}]" if head else self.title(node)
-        return f"{left} = {body}" + (f" where {where}" if where else "")
+    def inside(self, block: Block, found: Trace) -> None:
+        """The steps inside a block, under its own names and counts."""
+        names = dict(zip(block.leaves, block.names, strict=True))
+        inner = _Writer(Spelling({n: word for n, word in names.items() if word}))
+        inner.lines = self.lines
+        inner.names = self.names
+        inner.rewritten(found, self.names(self.spell.name_of(block)))
 
-    def ix(self, ix: Ix, names: dict[Loop, str]) -> str:
-        """An index in the loops' names."""
-
-        def spell(a: Atom) -> str:
-            if isinstance(a, Loop):
-                return names[a]
-            if isinstance(a, Dim):
-                return a.name
-            if isinstance(a, Floor):
-                return f"floor(({self.ix(a.of, names)})/{a.n})"
-            if isinstance(a, Mod):
-                return f"(({self.ix(a.of, names)}) mod {a.n})"
-            assert isinstance(a, Gather)
-            assert isinstance(a.source, Node)
-            at = ", ".join(self.ix(i, names) for i in a.indices)
-            return f"{self.title(a.source)}[{at}]"
-
-        return render_ix(ix, spell)
-
-    def guard(self, g: Guard, names: dict[Loop, str]) -> str:
-        """``i - j >= 0``"""
-        return f"{self.ix(g.ix, names)} {g.kind} 0"
-
-    def read(self, r: Reading, names: dict[Loop, str]) -> str:
-        """An operand at its index, or 0 where its guards do not hold."""
-        if isinstance(r, IndexOf):
-            return self.ix(r.ix, names)
-        node = r.node
-        if isinstance(node, Reduce) and not node.reads and not node.guards and not r.index:
-            text = t.render(node.body, lambda k: "")
-        else:
-            at = ", ".join(self.ix(i, names) for i in r.index)
-            text = f"{self.title(node)}[{at}]" if r.index else self.title(node)
-        where = " and ".join(self.guard(g, names) for g in r.guards)
-        return f"({text} if {where} else 0)" if where else text
+    def rewrite(self, step: Step, block: str) -> None:
+        """One rule at one place, or at the places of a long pass."""
+        for change in step.changes:
+            self.spell.name(change.place)
+            self.spell.carry(change.place, change.before)
+        before = "; ".join(self.spell.line(c.before) for c in step.changes[:1])
+        for old, new in step.carried:
+            self.spell.carry(old, new)
+        for change in step.changes:
+            self.spell.carry(change.place, change.after)
+        after = self.spell.line(step.changes[0].after)
+        more = len(step.changes) - 1
+        rule = EVERY_RULE[step.rule]
+        self.lines.append(
+            Line(len(self.lines) + 1, "simplify", step.rule, rule.algebra, rule.kind, before,
+                 after + (f"; and {more} places more" if more else ""),
+                 Operations(step.before, step.after), origin(step.changes[0].place).place, block,
+                 old=tuple(c.before for c in step.changes),
+                 new=tuple(c.after for c in step.changes))
+        )  # fmt: skip
 
 
-def _loop_names(node: Reduce) -> dict[Loop, str]:
-    """Axis names where they are known, else i, j, k, ...; unique."""
-    given = dict(zip(node.outer, axis_names(node), strict=True))
-    for r in node.reads:
-        if isinstance(r, graph.At):
-            for name, ix in zip(axis_names(r.node), r.index, strict=True):
-                if isinstance(ix.atom, Loop) and name and not given.get(ix.atom):
-                    given[ix.atom] = name
-    letters = iter("ijklmnopqrstuvw" + "abcdefgh")
-    found: dict[Loop, str] = {}
-    for item in node.loops:
-        name = given.get(item) or next(letters)
-        while name in found.values():
-            name += "'"
-        found[item] = name
-    return found
+def _kind(node: Node) -> str:
+    """A word for a value that no rule of the user's made."""
+    if isinstance(node, Output):
+        return {Scan: "scan", Region: "region"}.get(type(node.of), "operation")
+    if isinstance(node, Reduce) and len(node.loops) > node.nout:
+        return node.op
+    return "value"
+
+
+def _matched(
+    spell: Spelling, before: Sequence[Node], after: Sequence[Node]
+) -> list[tuple[Node, Node]]:
+    """Values of two graphs that are one value: of one origin, or of one role."""
+    old, new = topological(before), topological(after)
+    kept = set(old) & set(new)
+    known: dict[object, Node] = {}
+    for n in old:
+        if n not in kept and not isinstance(n, Scan | Region | Opaque):
+            known.setdefault(_identity(spell, n), n)
+    pairs = []
+    for n in new:
+        if n not in kept and not isinstance(n, Scan | Region | Opaque):
+            twin = known.pop(_identity(spell, n), None)
+            if twin is not None:
+                pairs.append((twin, n))
+    return pairs
+
+
+def _identity(spell: Spelling, node: Node) -> object:
+    source = origin(node)
+    return id(source) if source.rule else spell.word(node)
+
+
+def _called(roots: Sequence[Node]) -> list[str]:
+    """The blocks that the roots call, by name."""
+    plain = Spelling()
+    calls = [n for n in topological(roots) if isinstance(n, Scan | Region)]
+    return list(dict.fromkeys(plain.name_of(n.block) for n in calls))

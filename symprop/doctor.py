@@ -1,22 +1,48 @@
 """`symprop doctor`: what is installed, what is missing and how to get it.
 
 In: the running interpreter.
-Out: text, a line a fact.
+Out: facts as data, or as text, a line a fact.
 Guarantees: reads versions from the installed packages' records and imports none of them; needs
-no network.
+no network; every backend of the pipeline is there.
 """
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
-__all__ = ["report"]
+from symprop.pipeline import BACKENDS
+
+__all__ = ["Fact", "facts", "report"]
 
 REQUIRED = ("numpy", "sympy", "mpmath", "typer", "rich", "safetensors")
-# (package, what it is for, how to get it)
-OPTIONAL = (("scikit-learn", "the digits of `symprop train digits`", "examples"),)
-BACKENDS = (("numpy", "numpy"),)
+
+
+class Extra(NamedTuple):
+    """A package that some of symprop needs."""
+
+    package: str
+    purpose: str
+    extra: str
+
+
+OPTIONAL = (
+    Extra("numba", "the backend numba", "numba"),
+    Extra("matplotlib", "history.plot()", "plot"),
+    Extra("scikit-learn", "the digits of `symprop train digits`", "examples"),
+)
+# What a backend needs beyond what symprop requires.
+NEEDS: dict[str, tuple[str, ...]] = {"numpy": (), "numba": ("numba",), "numba-cuda": ("numba",)}
+
+
+class Fact(NamedTuple):
+    """One line: what, whether it is there, its version or what to do."""
+
+    name: str
+    kind: str
+    ready: bool
+    detail: str
 
 
 def installed(package: str) -> str | None:
@@ -27,26 +53,35 @@ def installed(package: str) -> str | None:
         return None
 
 
-def report() -> str:
-    """The state of this installation as text."""
+def facts() -> list[Fact]:
+    """The state of this installation."""
     import codegen
 
-    lines = [
-        row("symprop", installed("symprop") or "from source, not installed"),
-        row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        row("codegen", "found, with symprop" if codegen.__file__ else "found"),
+    system = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    found = [
+        Fact("symprop", "package", True, installed("symprop") or "from source, not installed"),
+        Fact("python", "interpreter", True, system),
+        Fact("codegen", "package", True, "found, with symprop" if codegen.__file__ else "found"),
     ]
     for package in REQUIRED:
-        found = installed(package)
-        lines.append(row(package, found or f"MISSING: python -m pip install {package}"))
+        own = installed(package)
+        missing = f"MISSING: python -m pip install {package}"
+        found.append(Fact(package, "required", own is not None, own or missing))
     for package, purpose, extra in OPTIONAL:
-        how = f"missing (for {purpose}, extra {extra}): python -m pip install {package}"
-        lines.append(row(package, installed(package) or how))
-    for backend, package in BACKENDS:
-        found = installed(package)
-        lines.append(row(f"backend {backend}", "ready" if found else f"needs {package}"))
-    return "\n".join(lines)
+        own = installed(package)
+        missing = f"missing (for {purpose}, extra {extra}): python -m pip install {package}"
+        found.append(Fact(package, "optional", own is not None, own or missing))
+    found += [backend(name) for name in BACKENDS]
+    return found
 
 
-def row(name: str, fact: str) -> str:
-    return f"{name:<16}{fact}"
+def backend(name: str) -> Fact:
+    """Whether a backend can run here."""
+    missing = [p for p in ("numpy", *NEEDS[name]) if installed(p) is None]
+    detail = f"needs {', '.join(missing)}" if missing else "ready"
+    return Fact(f"backend {name}", "backend", not missing, detail)
+
+
+def report() -> str:
+    """The facts as text."""
+    return "\n".join(f"{fact.name:<16}{fact.detail}" for fact in facts())

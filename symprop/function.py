@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from symprop.expression import Expr
 from symprop.graph import Leaf, Node
 from symprop.pipeline import BACKENDS, PASSES, Stage, Work, run, united
 from symprop.walk import leaves
+
+if TYPE_CHECKING:
+    from codegen.loops.nest import Loops
 
 __all__ = ["Compiled", "Function", "compile", "compile_program"]
 
@@ -54,6 +57,13 @@ class Compiled:
     def inputs(self) -> tuple[Leaf, ...]:
         """The leaves to hand in, in the order of the text's arguments."""
         return self.leaves
+
+    @cached_property
+    def loops(self) -> Loops:
+        """The program as nests of loops, under the schedule that loop backends print."""
+        from codegen.numba_text import scheduled
+
+        return scheduled(self.program)
 
     @cached_property
     def _text(self) -> str:
@@ -184,6 +194,11 @@ class Function:
     def program(self) -> Program:
         """The program that runs."""
         return self.compiled.program
+
+    @property
+    def loops(self) -> Loops:
+        """The program as nests of loops, scheduled; it prints."""
+        return self.compiled.loops
 
     def source(self) -> str:
         """Its text."""

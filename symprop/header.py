@@ -15,12 +15,10 @@ dimensions. The formulas are for readers: long ones are cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
-from codegen.dtypes import WIDTH
-from codegen.index import Dim, Gather, Ix
 from codegen.names import identifier
+from codegen.polynomial import Poly, added, buffer_bytes, product, size_of, spelled
 from codegen.program import (
     Assign,
     Block,
@@ -55,9 +53,6 @@ LINES = 14
 DEPTH = 12  # of unnamed values inside one formula
 
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=", "&", "|")
-
-Poly: TypeAlias = dict[tuple[str, ...], int]
-
 
 # --- formulas ------------------------------------------------------------------------------------
 
@@ -195,28 +190,30 @@ def _body(node: Reduce, depth: int) -> str:
 
 def counts(program: Program) -> list[str]:
     """Operations and bytes as formulas in the named dimensions."""
-    arguments = _added(_bytes(b) for b in program.buffers if b.role not in ("scratch", "constant"))
-    values = _added(_bytes(b) for b in program.buffers if b.role == "scratch")
+    arguments = added(
+        buffer_bytes(b) for b in program.buffers if b.role not in ("scratch", "constant")
+    )
+    values = added(buffer_bytes(b) for b in program.buffers if b.role == "scratch")
     return [
-        f"operations: {_text(operations(program))}",
-        f"bytes: {_text(arguments)} of arguments, {_text(values)} of values",
+        f"operations: {spelled(operations(program))}",
+        f"bytes: {spelled(arguments)} of arguments, {spelled(values)} of values",
     ]
 
 
 def operations(program: Program) -> Poly:
     """Scalar operations of one run, as a polynomial in the dimensions."""
-    return _added(_step(s) for s in program.steps)
+    return added(_step(s) for s in program.steps)
 
 
 def _step(step: object) -> Poly:
     if isinstance(step, Assign):
         points: Poly = {(): 1}
         for item in step.loops:
-            points = _product(points, _size(item.extent))
+            points = product(points, size_of(item.extent))
         each = _scalar(step.body) + (step.op != "=")
-        return _product(points, {(): each})
+        return product(points, {(): each})
     if isinstance(step, Scan):
-        return _product(_size(step.length), operations(step.body))
+        return product(size_of(step.length), operations(step.body))
     if isinstance(step, Block):
         return operations(step.body)
     assert isinstance(step, Library)
@@ -225,58 +222,3 @@ def _step(step: object) -> Poly:
 
 def _scalar(s: Scalar) -> int:
     return sum(not isinstance(x, Number | Load | IndexValue | Cast) for x in walk(s))
-
-
-def _bytes(b: object) -> Poly:
-    from codegen.program import Buffer
-
-    assert isinstance(b, Buffer)
-    total: Poly = {(): WIDTH[b.dtype] // 8}
-    for d in b.dims:
-        total = _product(total, _size(d))
-    return total
-
-
-def _size(ix: Ix) -> Poly:
-    found: Poly = {(): ix.const} if ix.const else {}
-    for atom, k in ix.terms:
-        assert not isinstance(atom, Gather)
-        word = atom.name if isinstance(atom, Dim) else repr(atom)
-        found[(word,)] = found.get((word,), 0) + k
-    return found
-
-
-def _product(a: Poly, b: Poly) -> Poly:
-    out: Poly = {}
-    for x, j in a.items():
-        for y, k in b.items():
-            key = tuple(sorted((*x, *y)))
-            out[key] = out.get(key, 0) + j * k
-    return out
-
-
-def _added(polys: Iterable[Poly]) -> Poly:
-    out: Poly = {}
-    for poly in polys:
-        for key, k in poly.items():
-            out[key] = out.get(key, 0) + k
-    return out
-
-
-def _text(poly: Poly) -> str:
-    parts: list[str] = []
-    for key in sorted(poly, key=lambda x: (-len(x), x)):
-        k = poly[key]
-        if not k:
-            continue
-        word = "*".join(_powers(key))
-        number = f"{abs(k):,}"
-        body = number if not word else word if abs(k) == 1 else f"{number}*{word}"
-        sign = "-" if k < 0 else "+"
-        parts.append(f"{sign} {body}" if parts else f"-{body}" if k < 0 else body)
-    return " ".join(parts) or "0"
-
-
-def _powers(key: tuple[str, ...]) -> list[str]:
-    names = dict.fromkeys(key)
-    return [n if key.count(n) == 1 else f"{n}**{key.count(n)}" for n in names]

@@ -4,7 +4,8 @@ In: a random generator and the shape of a parameter, `(out, in)` or `(out, in, w
 Out: a float64 array of that shape; it is rounded to the compiled width afterwards, so a seed gives
 the same start in every width.
 Guarantees: the same generator state gives the same array; an initialiser is immutable and can be
-shared between parameters.
+shared between parameters. Each of this module says in `variance(shape)` how much an element varies
+about its mean, which is 0 (for `Constant`, its value); a user's own function need not.
 
 `initial_values` draws the parameters of expressions, each from a generator of its own.
 It does not know layers.
@@ -32,6 +33,8 @@ __all__ = [
     "Glorot",
     "He",
     "Initializer",
+    "LeCun",
+    "Orthogonal",
     "Zeros",
     "initial_values",
     "initializer",
@@ -46,36 +49,121 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """How many inputs an output reads, and how many outputs an input feeds (window included)."""
     if len(shape) < 2:
         raise DeclarationError(
-            f"Glorot and He need a shape (out, in, ...), but got {shape}: "
+            f"Glorot, He, LeCun and Orthogonal need a shape (out, in, ...), but got {shape}: "
             "use Zeros() or Constant(value) for a vector"
         )
     window = math.prod(shape[2:])
     return shape[1] * window, shape[0] * window
 
 
+def drawn(
+    distribution: str, variance: float, rng: np.random.Generator, shape: tuple[int, ...]
+) -> Values:
+    """Numbers with mean 0 and this variance."""
+    if distribution == "normal":
+        return rng.normal(0.0, math.sqrt(variance), size=shape)
+    bound = math.sqrt(3 * variance)
+    return rng.uniform(-bound, bound, size=shape)
+
+
+def check_distribution(value: object) -> None:
+    if value not in ("normal", "uniform"):
+        raise DeclarationError(
+            f"distribution must be 'normal' or 'uniform', but is {quoted(value)}"
+        )
+
+
 @dataclass(frozen=True)
 class Glorot:
-    """Uniform on +-sqrt(6 / (fan_in + fan_out)): keeps the variance through tanh layers.
+    """Variance 2 / (fan_in + fan_out): keeps the scale through tanh layers, both ways.
 
-    X. Glorot and Y. Bengio, Understanding the difficulty of training deep feedforward neural
-    networks, AISTATS 2010, equation 16.
+    Uniform on +-sqrt(6 / (fan_in + fan_out)) unless "normal" is asked for. X. Glorot and Y. Bengio,
+    Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
+    equations 12 and 16.
     """
 
+    distribution: str = "uniform"
+
+    def __post_init__(self) -> None:
+        check_distribution(self.distribution)
+
+    def variance(self, shape: tuple[int, ...]) -> float:
+        """2 / (fan_in + fan_out)."""
+        return 2 / max(1, sum(fans(shape)))
+
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-        bound = math.sqrt(6 / max(1, sum(fans(shape))))
-        return rng.uniform(-bound, bound, size=shape)
+        return drawn(self.distribution, self.variance(shape), rng, shape)
 
 
 @dataclass(frozen=True)
 class He:
-    """Normal with variance 2 / fan_in: keeps the variance through ReLU layers.
+    """Variance 2 / fan_in: keeps the scale through ReLU layers, which drop half of it.
 
-    K. He, X. Zhang, S. Ren and J. Sun, Delving deep into rectifiers, ICCV 2015, equation 10.
+    Normal unless "uniform" is asked for. K. He, X. Zhang, S. Ren and J. Sun, Delving deep into
+    rectifiers, ICCV 2015, equation 10.
     """
 
+    distribution: str = "normal"
+
+    def __post_init__(self) -> None:
+        check_distribution(self.distribution)
+
+    def variance(self, shape: tuple[int, ...]) -> float:
+        """2 / fan_in."""
+        return 2 / max(1, fans(shape)[0])
+
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-        fan_in, _ = fans(shape)
-        return rng.normal(0.0, math.sqrt(2 / max(1, fan_in)), size=shape)
+        return drawn(self.distribution, self.variance(shape), rng, shape)
+
+
+@dataclass(frozen=True)
+class LeCun:
+    """Variance 1 / fan_in: keeps the scale through layers that neither grow nor shrink it.
+
+    Normal unless "uniform" is asked for. Y. LeCun, L. Bottou, G. Orr and K.-R. Müller, Efficient
+    BackProp, 1998, equation 16.
+    """
+
+    distribution: str = "normal"
+
+    def __post_init__(self) -> None:
+        check_distribution(self.distribution)
+
+    def variance(self, shape: tuple[int, ...]) -> float:
+        """1 / fan_in."""
+        return 1 / max(1, fans(shape)[0])
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+        return drawn(self.distribution, self.variance(shape), rng, shape)
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """gain times a random matrix whose rows (columns, where it is tall) are orthonormal.
+
+    It keeps lengths, forward and backward, to any depth; a shape (out, in, window...) is taken as
+    (out, in*window). A. Saxe, J. McClelland and S. Ganguli, Exact solutions to the nonlinear
+    dynamics of learning in deep linear neural networks, ICLR 2014.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.gain, int | float) and not isinstance(self.gain, bool)
+        if not number or not 0 < self.gain < math.inf:
+            raise DeclarationError(f"gain must be a positive number, but is {quoted(self.gain)}")
+
+    def variance(self, shape: tuple[int, ...]) -> float:
+        """gain**2 / max(out, fan_in): a row (column) of that many elements has length gain."""
+        return self.gain**2 / max(1, shape[0], fans(shape)[0])
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+        rows, columns = shape[0], fans(shape)[0]
+        tall = rng.normal(size=(max(rows, columns), min(rows, columns)))
+        q, r = np.linalg.qr(tall)
+        # The signs of r's diagonal are LAPACK's choice; without them q is uniformly distributed.
+        q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -83,6 +171,10 @@ class Constant:
     """The same value everywhere."""
 
     value: float
+
+    def variance(self, shape: tuple[int, ...]) -> float:
+        """0: every element is the mean, `value`."""
+        return 0.0
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
         return np.full(shape, self.value, dtype=np.float64)
@@ -92,11 +184,22 @@ class Constant:
 class Zeros:
     """Zero everywhere: the usual start of a bias."""
 
+    def variance(self, shape: tuple[int, ...]) -> float:
+        """0."""
+        return 0.0
+
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
         return np.zeros(shape, dtype=np.float64)
 
 
-BY_NAME: dict[str, Initializer] = {"glorot": Glorot(), "he": He(), "zeros": Zeros()}
+# What a layer's `init="he"` means.
+BY_NAME: dict[str, Initializer] = {
+    "glorot": Glorot(),
+    "he": He(),
+    "lecun": LeCun(),
+    "orthogonal": Orthogonal(),
+    "zeros": Zeros(),
+}
 
 
 def initializer(init: str | Initializer) -> Initializer:

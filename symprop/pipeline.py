@@ -6,7 +6,8 @@
     settle    sizes read as sizes, values laid out as they are read         symprop.settle
     lower     values become ordered assignments over named buffers          symprop.lower
     verify    the program is valid, or a fault is named                     codegen.verify
-    emit      the program as the text of a backend                          codegen.numpy_text
+    emit      the program as the text of a backend                          codegen.numpy_text,
+              (numba: as nests under the default schedule first)            codegen.numba_text
 
 In: ``Work``: named outputs, updates, a backend, a width for "float". Out: the same with a program
 and its text; ``symprop.function`` makes functions of them.
@@ -76,7 +77,54 @@ def _numpy_build(source: str, name: str) -> Callable[..., Any]:
     return build(source, name)
 
 
-BACKENDS: dict[str, Backend] = {"numpy": Backend(_numpy_emit, _numpy_build)}
+def _numba_emit(program: Program) -> str:
+    from codegen.numba_text import emit
+
+    return emit(program)
+
+
+def _numba_build(source: str, name: str) -> Callable[..., Any]:
+    from codegen.build import build_numba
+
+    try:
+        return build_numba(source, name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("numba", "llvmlite"):
+            raise
+        raise UnsupportedError(
+            'the backend "numba" needs the package numba: pip install "symprop[numba]"'
+        ) from error
+
+
+def _numba_cuda_emit(program: Program) -> str:
+    from codegen.numba_cuda_text import emit
+
+    return emit(program)
+
+
+def _numba_cuda_build(source: str, name: str) -> Callable[..., Any]:
+    from codegen.build import build_numba_cuda
+
+    try:
+        return build_numba_cuda(source, name)
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("numba", "numba_cuda", "llvmlite"):
+            raise
+        raise UnsupportedError(
+            'the backend "numba-cuda" needs the package numba: pip install "symprop[cuda-text]"'
+        ) from error
+    except RuntimeError as error:
+        raise UnsupportedError(
+            'the backend "numba-cuda" needs a CUDA device, or Numba\'s simulator of one: set '
+            "NUMBA_ENABLE_CUDASIM=1 in the environment before Python starts"
+        ) from error
+
+
+BACKENDS: dict[str, Backend] = {
+    "numpy": Backend(_numpy_emit, _numpy_build),
+    "numba": Backend(_numba_emit, _numba_build),
+    "numba-cuda": Backend(_numba_cuda_emit, _numba_cuda_build),
+}
 
 
 # --- passes --------------------------------------------------------------------------------------

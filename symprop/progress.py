@@ -1,64 +1,30 @@
-"""What a user sees and can stop while a training runs: history, progress bar, interrupts.
+"""What a user sees and can stop while a training runs: progress bar, interrupts.
 
 In: the numbers of each epoch; steps that are done; Ctrl-C.
-Out: a history that reads like a mapping of columns; a bar on the terminal; an interrupt that is
-raised between two steps.
+Out: a bar on the terminal; an interrupt that is raised between two steps.
 Guarantees: nothing is printed where there is no terminal (unless asked); a second Ctrl-C is raised
 at once.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["History", "Progress", "interrupts_held"]
-
-
-class History(Mapping[str, list[float]]):
-    """The numbers of every epoch: `history["loss"]` is a list with an entry an epoch."""
-
-    def __init__(self) -> None:
-        self._columns: dict[str, list[float]] = {}
-        self.epochs = 0
-
-    def append(self, entry: Mapping[str, float]) -> None:
-        """Add one epoch's numbers."""
-        for name, value in entry.items():
-            self._columns.setdefault(name, []).append(float(value))
-        self.epochs += 1
-
-    def __getitem__(self, name: str) -> list[float]:
-        return self._columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
-    def to_json(self) -> str:
-        """The columns as JSON; a number that JSON lacks (NaN, infinity) becomes null."""
-        columns = {
-            name: [value if math.isfinite(value) else None for value in values]
-            for name, values in self._columns.items()
-        }
-        return json.dumps(columns, indent=1, allow_nan=False) + "\n"
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self._columns.items())
-        return f"History({self.epochs} epochs{': ' + last if last else ''})"
+__all__ = ["Progress", "interrupts_held"]
 
 
 class Progress:
-    """A progress bar over the steps of all epochs, with the last epoch's numbers beside it."""
+    """A progress bar over the steps of all epochs, with the last epoch's numbers beside it.
 
-    def __init__(self, epochs: int, steps: int, shown: bool | None = None) -> None:
+    In: how many epochs, how many steps each has (None where nobody knows), whether it is shown (on
+    a terminal where not said).
+    """
+
+    def __init__(self, epochs: int, steps: int | None, shown: bool | None = None) -> None:
         self._epochs, self._steps, self._shown = epochs, steps, shown
         self._bar: Any = None
         self._task: Any = None
@@ -80,13 +46,12 @@ class Progress:
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
             progress.TimeElapsedColumn(),
-            progress.TextColumn("{task.fields[numbers]}"),
+            progress.TextColumn("{task.fields[numbers]}", markup=False),
             console=console,
         )
         self._bar.start()
-        self._task = self._bar.add_task(
-            f"epoch 0/{self._epochs}", total=self._epochs * self._steps, numbers=""
-        )
+        total = None if self._steps is None else self._epochs * self._steps
+        self._task = self._bar.add_task(f"epoch 0/{self._epochs}", total=total, numbers="")
 
     def advance(self) -> None:
         """One step is done."""

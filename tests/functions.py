@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 import symprop as prop
-from symprop.ops import composite, control, indexing, structural
+from symprop.ops import composite, control, indexing, losses, structural
 
 Values = dict[str, Any]
 # leaf := shape of floats | ("labels", shape, classes) | ("bool", shape) | ("positive", shape)
 Spec = Any
 # Machinery and marks: they compute nothing of their own.
-NOT_FUNCTIONS = {"STOP", "UPDATE", "apply"}
+NOT_FUNCTIONS = {"LOSSES", "STOP", "UPDATE", "apply"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def row(name: str, leaves: dict[str, Spec], call: Any, numpy: Any, **facts: Any)
 
 def uncovered() -> set[str]:
     """Public functions without a row."""
-    public = {n for m in (structural, indexing, composite, control) for n in m.__all__}
+    public = {n for m in (structural, indexing, composite, losses, control) for n in m.__all__}
     return public - {r.function for r in ROWS} - NOT_FUNCTIONS
 
 
@@ -139,6 +139,11 @@ def np_conv(x: Any, w: Any, s: int = 1, p: int = 0, d: int = 1, g: int = 1) -> A
                               j * s : j * s + d * kw : d][:, :kh, :kw]  # fmt: skip
                     out[b, q, i, j] = np.sum(patch * w[q])
     return out
+
+
+def np_huber(e: Any, delta: float) -> Any:
+    near = np.abs(e) <= delta
+    return np.mean(np.where(near, 0.5 * e**2, delta * (np.abs(e) - 0.5 * delta)))
 
 
 def np_attention(q: Any, k: Any, v: Any, seen: Any = True) -> Any:
@@ -272,13 +277,6 @@ for axis in (-1, (0, 1)):
         lambda v, a=axis: np_logsumexp(v.x, a))  # fmt: skip
 row("softmax masked", {"x": (4, 3), "m": ("bool", (4, 3))}, lambda v: prop.softmax(v.x, where=v.m),
     lambda v: np_softmax(v.x, -1, v.m))  # fmt: skip
-row("cross_entropy rows", {"z": (4, 3), "y": ("labels", (4,), 3)},
-    lambda v: prop.cross_entropy(v.z, v.y),
-    lambda v: -np.mean(np.log(np_softmax(v.z))[np.arange(4), v.y]))  # fmt: skip
-row("cross_entropy 3d", {"z": (2, 3, 4), "y": ("labels", (2, 3), 4)},
-    lambda v: prop.cross_entropy(v.z, v.y),
-    lambda v: -np.log(np.take_along_axis(np_softmax(v.z), v.y[..., None], -1)).mean())  # fmt: skip
-row("mse rows", AB, lambda v: prop.mse(v.a, v.b), lambda v: np.mean((v.a - v.b) ** 2))
 WB = {"x": (3, 4), "w": (4,), "b": (4,)}
 row("layer_norm plain", X, lambda v: prop.layer_norm(v.x), lambda v: np_norm(v.x, -1))
 row("layer_norm affine", WB, lambda v: prop.layer_norm(v.x, v.w, v.b),
@@ -320,6 +318,29 @@ for k, s, p in ((2, 2, 0), (3, 2, 1), (2, 1, 0)):
     row(f"avg_pool2d {k} {s} {p}", {"x": (1, 2, 5, 4)},
         lambda v, k=k, s=s, p=p: prop.avg_pool2d(v.x, k, s, p),
         lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, 0.0).mean((-1, -2)))  # fmt: skip
+
+# --- losses --------------------------------------------------------------------------------------
+
+row("cross_entropy rows", {"z": (4, 3), "y": ("labels", (4,), 3)},
+    lambda v: prop.cross_entropy(v.z, v.y),
+    lambda v: -np.mean(np.log(np_softmax(v.z))[np.arange(4), v.y]))  # fmt: skip
+row("cross_entropy 3d", {"z": (2, 3, 4), "y": ("labels", (2, 3), 4)},
+    lambda v: prop.cross_entropy(v.z, v.y),
+    lambda v: -np.log(np.take_along_axis(np_softmax(v.z), v.y[..., None], -1)).mean())  # fmt: skip
+row("mse rows", AB, lambda v: prop.mse(v.a, v.b), lambda v: np.mean((v.a - v.b) ** 2))
+row("cross_entropy probabilities", {"z": (4, 3), "t": ("positive", (4, 3))},
+    lambda v: prop.cross_entropy(v.z, v.t),
+    lambda v: -np.mean(np.sum(v.t * np.log(np_softmax(v.z)), axis=-1)))  # fmt: skip
+row("mae rows", AB, lambda v: prop.mae(v.a, v.b), lambda v: np.mean(np.abs(v.a - v.b)),
+    smooth=False)  # fmt: skip
+for delta in (1.0, 0.3):
+    row(f"huber {delta}", AB, lambda v, d=delta: prop.huber(v.a, v.b, d),
+        lambda v, d=delta: np_huber(v.a - v.b, d))  # fmt: skip
+row("binary_cross_entropy floats", AB, lambda v: prop.binary_cross_entropy(v.a, v.b),
+    lambda v: np.mean(np.log(1 + np.exp(v.a)) - v.a * v.b))  # fmt: skip
+row("binary_cross_entropy labels", {"z": (5,), "y": ("labels", (5,), 2)},
+    lambda v: prop.binary_cross_entropy(v.z, v.y),
+    lambda v: np.mean(np.log(1 + np.exp(np.where(v.y == 1, -v.z, v.z)))))  # fmt: skip
 
 # --- control -------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 In: the models below. Out: tests/__snapshots__, one file a model and stage; rewritten with
 `pytest tests/test_golden.py --snapshot-update`.
-Stages: the derivation of one gradient, PROGRAM as listed, NumPy as emitted.
+Stages: the page of `prop.explain` in three forms, the derivation of one gradient, PROGRAM as
+listed, LOOPS as scheduled, NumPy and Numba as emitted.
 """
 
 from __future__ import annotations
@@ -83,21 +84,46 @@ def gathers() -> tuple[Any, list[Any]]:
     return prop.mean(kept * kept).named("loss"), [table]
 
 
+def perceptron() -> tuple[Any, list[Any]]:
+    """The network of the textbooks: sigmoid units, squared error, written with bare products."""
+    x = prop.input("x", "batch pixel=6")
+    w1 = prop.parameter("W1", "unit=4 pixel=6", prop.Glorot())
+    b1 = prop.parameter("b1", "unit=4", prop.Zeros())
+    w2 = prop.parameter("W2", "out=2 unit=4", prop.Glorot())
+    b2 = prop.parameter("b2", "out=2", prop.Zeros())
+    h = prop.sigmoid(x @ w1.T + b1)
+    y = prop.sigmoid(h @ w2.T + b2)
+    loss = prop.mse(y, prop.input("target", "batch out=2")).named("loss")
+    return loss, [w1, b1, w2, b2]
+
+
 MODELS: dict[str, Callable[[], tuple[Any, list[Any]]]] = {
-    f.__name__: f for f in (digits, convolution, attention, recurrent, gathers)
+    f.__name__: f for f in (digits, perceptron, convolution, attention, recurrent, gathers)
+}
+
+
+def compiled(loss: Any, gradients: list[Any], name: str, backend: str = "numpy") -> Any:
+    return prop.compile([loss, *gradients], backend=backend, name=name)
+
+
+# How each stage prints: of the loss, its gradients and the name of the model.
+STAGES: dict[str, Callable[[Any, list[Any], str], str]] = {
+    "explain": lambda loss, gradients, name: prop.explain(loss).text(),
+    "explain_latex": lambda loss, gradients, name: prop.explain(loss).latex(),
+    "explain_html": lambda loss, gradients, name: prop.explain(loss).html(),
+    "derivation": lambda loss, gradients, name: str(prop.derivation(gradients[0])),
+    "program": lambda *model: str(compiled(*model).program),
+    "loops": lambda *model: str(compiled(*model).loops),
+    "numpy": lambda *model: compiled(*model).source(),
+    "numba": lambda *model: compiled(*model, backend="numba").source(),
 }
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-@pytest.mark.parametrize("stage", ["derivation", "program", "numpy"])
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_stages_print_as_reviewed(name: str, stage: str, snapshot: SnapshotAssertion) -> None:
     loss, parameters = MODELS[name]()
-    gradients = prop.gradient(loss, parameters)
-    if stage == "derivation":
-        text = str(prop.derivation(gradients[0]))
-    else:
-        function = prop.compile([loss, *gradients], name=name)
-        text = function.source() if stage == "numpy" else str(function.program)
+    text = STAGES[stage](loss, prop.gradient(loss, parameters), name)
     assert snapshot(extension_class=Text) == text
 
 
@@ -105,3 +131,9 @@ def test_the_step_prints_as_reviewed(snapshot: SnapshotAssertion) -> None:
     loss, _ = digits()
     step = prop.training_step(loss, prop.Adam(1e-3))
     assert snapshot(extension_class=Text) == step.source("numpy")
+
+
+def test_the_step_in_numba_prints_as_reviewed(snapshot: SnapshotAssertion) -> None:
+    loss, _ = digits()
+    step = prop.training_step(loss, prop.Adam(1e-3))
+    assert snapshot(extension_class=Text) == step.source("numba")

@@ -1,12 +1,24 @@
 """Initialisers: their moments, their bounds, their errors."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+import symprop as prop
 from symprop.errors import DeclarationError
-from symprop.initialize import Constant, Glorot, He, Zeros, initializer
+from symprop.initialize import (
+    BY_NAME,
+    Constant,
+    Glorot,
+    He,
+    LeCun,
+    Orthogonal,
+    Zeros,
+    initializer,
+)
 
 SHAPE = (300, 500)
 
@@ -46,10 +58,94 @@ def test_the_same_generator_state_gives_the_same_array() -> None:
     assert He() == He()
 
 
-@pytest.mark.parametrize("make", [Glorot(), He()])
-def test_a_vector_has_no_fans(make: Glorot | He) -> None:
+RANDOM = [
+    Glorot(),
+    Glorot("normal"),
+    He(),
+    He("uniform"),
+    LeCun(),
+    LeCun("uniform"),
+    Orthogonal(),
+    Orthogonal(1.4),
+]
+every_random = pytest.mark.parametrize("make", RANDOM, ids=repr)
+
+
+@every_random
+@pytest.mark.parametrize("shape", [(300, 500), (500, 300), (400, 400), (64, 32, 3, 3)])
+def test_the_variance_is_the_one_it_says(make: Any, shape: tuple[int, ...]) -> None:
+    values = make(rng(), shape)
+    assert values.shape == shape
+    assert values.dtype == np.float64
+    assert abs(values.mean()) < 4 * math.sqrt(make.variance(shape) / values.size)
+    assert values.var() == pytest.approx(make.variance(shape), rel=0.05)
+
+
+def test_the_variances_by_hand() -> None:
+    assert Glorot().variance((20, 30)) == 2 / 50
+    assert He().variance((20, 30, 3, 3)) == 2 / 270
+    assert LeCun().variance((20, 30)) == 1 / 30
+    assert Orthogonal(2.0).variance((20, 30)) == 4 / 30
+    assert Orthogonal().variance((30, 20)) == 1 / 30
+    assert Zeros().variance((3,)) == Constant(2.0).variance((3, 3)) == 0
+
+
+@pytest.mark.parametrize("kind", [Glorot, He, LeCun])
+def test_a_uniform_start_stays_within_its_bound(kind: Any) -> None:
+    values = kind("uniform")(rng(), SHAPE)
+    bound = math.sqrt(3 * kind().variance(SHAPE))
+    assert 0.999 * bound < np.abs(values).max() <= bound
+    assert np.abs(kind("normal")(rng(), SHAPE)).max() > 2 * bound
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (5, 5), (3, 2, 2, 2), (1, 6)])
+def test_orthogonal_rows_or_columns_are_orthonormal_times_the_gain(shape: tuple[int, ...]) -> None:
+    matrix = Orthogonal(1.5)(rng(), shape).reshape(shape[0], -1)
+    short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    np.testing.assert_allclose(short @ short.T, 1.5**2 * np.eye(len(short)), atol=1e-14)
+
+
+def test_orthogonal_matrices_turn_both_ways() -> None:
+    """Without the correction of QR's signs, all would have a diagonal of one sign."""
+    draws = [Orthogonal()(np.random.default_rng(k), (3, 3)) for k in range(200)]
+    positive = np.mean([matrix[0, 0] > 0 for matrix in draws])
+    assert 0.35 < positive < 0.65
+    assert 0.35 < np.mean([np.linalg.det(matrix) > 0 for matrix in draws]) < 0.65
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Glorot("gauss"),
+        lambda: He(1),
+        lambda: LeCun(None),
+        lambda: Orthogonal(0.0),
+        lambda: Orthogonal(float("nan")),
+        lambda: Orthogonal("1"),
+    ],
+)
+def test_options_that_make_no_sense(make: Callable[[], object]) -> None:
+    with pytest.raises(DeclarationError):
+        make()
+
+
+def test_a_layer_takes_every_name_and_equal_seeds_give_equal_weights() -> None:
+    x = prop.input("x", "batch feature=4")
+    for name in BY_NAME:
+        y = prop.Dense(3, name="d", init=name)(x)
+        first, second = (prop.initial_values(y, seed=3) for _ in range(2))
+        np.testing.assert_array_equal(first["d.weight"], second["d.weight"])
+        if name != "zeros":
+            other = prop.initial_values(y, seed=4)
+            assert (other["d.weight"] != first["d.weight"]).any()
+
+
+@every_random
+def test_a_vector_has_no_fans(make: Any) -> None:
     with pytest.raises(DeclarationError, match="Zeros"):
         make(rng(), (10,))
+    with pytest.raises(DeclarationError, match="Zeros"):
+        make.variance((10,))
 
 
 def test_names() -> None:

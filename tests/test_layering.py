@@ -17,7 +17,18 @@ BANNED_ATTRIBUTES = {("os", "system"), ("os", "popen"), ("subprocess", "getoutpu
 SYMPY_PARSERS = {"sympify", "S", "parse_expr", "lambdify"}
 
 # What `import symprop` may bring in; the rest is imported where it is needed.
-HEAVY = {"rich", "typer", "safetensors", "sklearn", "msgspec", "scipy", "torch", "jax", "numba"}
+HEAVY = {
+    "rich",
+    "typer",
+    "safetensors",
+    "sklearn",
+    "matplotlib",
+    "msgspec",
+    "scipy",
+    "torch",
+    "jax",
+    "numba",
+}
 
 
 def name_of(path: Path) -> str:

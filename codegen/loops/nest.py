@@ -123,9 +123,9 @@ Stmt: TypeAlias = Part | For | When | Declare | Store | Call
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A body by itself. ``arrays`` are its arguments, those in ``writes`` written; scratch of its
-    own is in ``scratch``; ``integers`` are loop variables that the caller sets, named in
-    ``names``."""
+    """A body by itself. ``arrays`` are its arguments, those in ``writes`` written; scratch and
+    constants of its own are in ``scratch``; ``integers`` are loop variables that the caller sets,
+    named in ``names``."""
 
     name: str
     dims: tuple[Dim, ...]

@@ -18,6 +18,7 @@ from codegen.program import BufferSource, IndexValue, Load, Scalar
 __all__ = [
     "bodies",
     "gathered",
+    "indices",
     "inside",
     "loads",
     "mapped",
@@ -94,9 +95,9 @@ def rewritten(
 ) -> tuple[Stmt, ...]:
     """The statements with every index and every array name replaced.
 
-    ``ix`` sees whole combinations, gathers in them included (rename their sources there). Guards
-    that come out true are dropped; one that comes out false removes its ``When``, and turns its
-    ``Load`` into 0.
+    ``ix`` sees whole combinations, gathers in them included (rename their sources there). Bounds
+    that say nothing and guards that come out true are dropped; a guard that comes out false
+    removes its ``When``, and turns its ``Load`` into 0.
     """
 
     def scalar(s: Scalar) -> Scalar:
@@ -116,9 +117,10 @@ def rewritten(
                 value = scalar_mapped(stmt.value, scalar)
                 return (Store(name(stmt.target), index, stmt.op, value),)
             case For():
-                return (
-                    replace(stmt, low=tuple(map(ix, stmt.low)), high=tuple(map(ix, stmt.high))),
-                )
+                v = stmt.loop.ix()
+                low = tuple(b for b in map(ix, stmt.low) if guard(v - b, ">=") is not True)
+                high = tuple(b for b in map(ix, stmt.high) if guard(b - 1 - v, ">=") is not True)
+                return (replace(stmt, low=low, high=high),)
             case When():
                 kept = _guards(stmt.guards, ix)
                 if kept is None:
@@ -180,7 +182,7 @@ def renamed(stmts: Iterable[Stmt], names: Mapping[str, str]) -> tuple[Stmt, ...]
 # --- reads and writes -----------------------------------------------------------------------------
 
 
-def _indices(stmt: Stmt) -> Iterator[Ix]:
+def indices(stmt: Stmt) -> Iterator[Ix]:
     match stmt:
         case Store():
             yield from stmt.index
@@ -203,7 +205,7 @@ def _indices(stmt: Stmt) -> Iterator[Ix]:
 
 def gathered(stmt: Stmt) -> Iterator[Gather]:
     """The gathers in the indices of one statement (not of those inside it)."""
-    for ix in _indices(stmt):
+    for ix in indices(stmt):
         for atom in ix.atoms():
             if isinstance(atom, Gather):
                 yield atom

@@ -21,7 +21,7 @@ from symprop import graph
 from symprop import term as t
 from symprop.errors import DeclarationError, ShapeError, UnsupportedError, quoted
 from symprop.expression import Expr, as_expr, describe, divide, finish, shape_text
-from symprop.graph import INTS, At, Reduce
+from symprop.graph import At, Reduce
 from symprop.make import elementwise as map_node
 from symprop.make import fresh, make
 from symprop.ops import elementwise as ops
@@ -29,8 +29,8 @@ from symprop.ops.control import STOP
 from symprop.ops.structural import matmul, mean, normal_axes, reshape, split_loops, transpose
 
 __all__ = [
-    "attention", "avg_pool2d", "batch_norm", "conv2d", "cross_entropy", "layer_norm",
-    "log_softmax", "logsumexp", "max_pool2d", "mse", "rms_norm", "softmax",
+    "attention", "avg_pool2d", "batch_norm", "conv2d", "layer_norm",
+    "log_softmax", "logsumexp", "max_pool2d", "rms_norm", "softmax",
 ]  # fmt: skip
 
 Guards = Callable[[Sequence[Ix]], list[Guard | bool]]
@@ -125,55 +125,6 @@ def log_softmax(x: Any, axis: Any = -1) -> Expr:
     """x - logsumexp(x) over an axis."""
     z = _floats(x, "log_softmax")
     return z - logsumexp(z, axis, keepdims=True)
-
-
-def cross_entropy(logits: Any, labels: Any) -> Expr:
-    """Mean over all leading axes of logsumexp(logits) - logits[label], classes last.
-
-    Raises ShapeError when the leading shapes differ, DeclarationError for labels that are not
-    integers or may leave the classes.
-    """
-    logits, labels = as_expr(logits), as_expr(labels)
-    if labels.dtype not in INTS:
-        raise DeclarationError(f"cross_entropy needs integer labels, but {describe(labels)} is "
-                               f"{labels.dtype}: declare it with prop.labels(name, dims, "
-                               "classes=...)")  # fmt: skip
-    if logits.ndim == 0 or logits.node.dims[:-1] != labels.node.dims:
-        raise ShapeError(
-            f"cross_entropy needs logits [.., classes] and labels [..], got {shape_text(logits)} "
-            f"from {describe(logits)} and {shape_text(labels)} from {describe(labels)} "
-            f"({graph.place()})"
-        )
-    classes = logits.node.dims[-1]
-    if not _within(labels, classes):
-        raise ShapeError(
-            f"{describe(labels)} holds {labels.node.low!r} .. {labels.node.high!r}, but "
-            f"{describe(logits)} has {classes!r} classes ({graph.place()})"
-        )
-    rows = fresh(logits.node.dims[:-1])
-    at = tuple(item.ix() for item in rows)
-    read = At(logits.node, (*at, gather(labels.node, at)))
-    chosen = make("sum", rows, len(rows), (), t.read(0), [read], logits.dtype)
-    difference = logsumexp(logits, -1) - finish(chosen, "index", [logits, labels])
-    return _called("cross_entropy", mean(difference))
-
-
-def _within(labels: Expr, classes: Ix) -> bool:
-    from codegen.index import nonneg
-
-    return nonneg(labels.node.low) and nonneg(classes - 1 - labels.node.high)
-
-
-def mse(prediction: Any, target: Any) -> Expr:
-    """Mean of squared differences over all elements; shapes must be equal."""
-    a, b = as_expr(prediction), as_expr(target)
-    if a.node.dims != b.node.dims:
-        raise ShapeError(
-            f"mse needs equal shapes, got {shape_text(a)} from {describe(a)} and "
-            f"{shape_text(b)} from {describe(b)} ({graph.place()})"
-        )
-    error = _called("error", a - b)
-    return _called("mse", mean(error * error))
 
 
 def _affine(x: Expr, weight: Any, bias: Any) -> Expr:

@@ -42,6 +42,12 @@ def simplify_blocks(roots: list[Node]) -> list[Node]:
     return _trimmed(roots)
 
 
+def distinct_blocks(roots: Sequence[Node]) -> list[Block]:
+    """The blocks that are simplified, each once: after equal ones and equal calls were merged."""
+    calls = [n for n in topological(_merged(_united(list(roots)))) if isinstance(n, Scan | Region)]
+    return list(dict.fromkeys(n.block for n in calls))
+
+
 def _united(roots: list[Node]) -> list[Node]:
     """Equal blocks of networks that were declared apart: the first one's, for all."""
     calls = [n for n in topological(roots) if isinstance(n, Scan | Region)]

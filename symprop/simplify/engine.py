@@ -6,11 +6,13 @@ rules, blocks (scans, regions) once each, calls of one operand list merged.
 Guarantees: deterministic; a gated rule's sweep is kept only when the whole graph does not cost
 more (``symprop.simplify.cost``), else its candidates are tried one by one; every rewrite records
 its rule (``symprop.graph.origin``); names are carried over. Stops after a fixed number of rounds.
+Who hands in ``record`` is told of every pass that was kept, in order, and changes nothing by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from symprop import walk
@@ -25,15 +27,43 @@ SINGLE_TRIES = 24  # candidates tried one by one after a sweep was refused
 # A node, and how often each operand was used, for which a rule is known not to fire;
 # (node, ()) was refused by the gate.
 Failed = set[tuple[Node, tuple[int, ...]]]
+BLOCKS = "simplify blocks"  # what a record calls the work of ``symprop.simplify.blocks``
 
 
-def simplify(roots: Sequence[Node], rules: Sequence[Rule] = RULES) -> list[Node]:
+class Change(NamedTuple):
+    """A place where a rule fired: the value in the graph before the pass, that value over the
+    operands as they were by then, and what the rule made of it."""
+
+    place: Node
+    before: Node
+    after: Node
+
+
+# (rule, roots before the pass, what it changed, roots after it)
+Record: TypeAlias = Callable[[str, list[Node], list[Change], list[Node]], None]
+
+
+def _unrecorded(rule: str, before: list[Node], changes: list[Change], after: list[Node]) -> None:
+    pass
+
+
+def simplify(
+    roots: Sequence[Node], rules: Sequence[Rule] = RULES, record: Record = _unrecorded
+) -> list[Node]:
     """The roots, rewritten; see the module's docstring."""
+    given = list(roots)
+    current = _blocks(given, record)
+    current = _values(current, rules, record)
+    return _blocks(current, record) if rules is RULES else current
+
+
+def _blocks(roots: list[Node], record: Record) -> list[Node]:
     from symprop.simplify.blocks import simplify_blocks
 
-    current = simplify_blocks(list(roots))
-    current = _values(current, rules)
-    return simplify_blocks(current) if rules is RULES else current
+    found = simplify_blocks(roots)
+    if found != roots:
+        record(BLOCKS, roots, [], found)
+    return found
 
 
 _BLOCKS: WeakKeyDictionary[Block, tuple[Node, ...]] = WeakKeyDictionary()
@@ -48,33 +78,38 @@ def simplified_outputs(block: Block) -> tuple[Node, ...]:
     return found
 
 
-def _values(roots: list[Node], rules: Sequence[Rule]) -> list[Node]:
+def _values(roots: list[Node], rules: Sequence[Rule], record: Record) -> list[Node]:
     cost = graph_cost(roots)
     failed: dict[str, Failed] = {r.name: set() for r in (*rules, SHARED)}
     for _ in range(ROUNDS):
         before = roots
         for rule in rules:
-            roots, cost = _sweep(roots, rule, cost, failed[rule.name])
+            roots, cost = _sweep(roots, rule, cost, failed[rule.name], record)
         if roots == before and rules is RULES:
-            roots, cost = _share(roots, cost)
+            roots, cost = _share(roots, cost, record)
         if roots == before:
             break
     return roots
 
 
-def _sweep(roots: list[Node], rule: Rule, cost: Cost, failed: Failed) -> tuple[list[Node], Cost]:
+def _sweep(
+    roots: list[Node], rule: Rule, cost: Cost, failed: Failed, record: Record
+) -> tuple[list[Node], Cost]:
     """One pass of one rule over the graph, operands first."""
-    changed: list[Node] = []
+    changed: list[Change] = []
     new = rewrite(roots, rule, changed, failed)
     if not changed:
         return roots, cost
     after = graph_cost(new)
     if after <= cost:
+        record(rule.name, roots, changed, new)
         return new, after
-    for target in changed[:SINGLE_TRIES]:
-        trial = rewrite(roots, rule, [], set(), lambda n, target=target: n is target)  # type: ignore[misc]
+    for target, _, _ in changed[:SINGLE_TRIES]:
+        single: list[Change] = []
+        trial = rewrite(roots, rule, single, set(), lambda n, target=target: n is target)  # type: ignore[misc]
         found = graph_cost(trial)
         if found < cost:
+            record(rule.name, roots, single, trial)
             roots, cost = trial, found
         else:
             failed.add((target, ()))
@@ -84,7 +119,7 @@ def _sweep(roots: list[Node], rule: Rule, cost: Cost, failed: Failed) -> tuple[l
 def rewrite(
     roots: Sequence[Node],
     rule: Rule,
-    changed: list[Node],
+    changed: list[Change],
     failed: Failed,
     only: Callable[[Node], bool] | None = None,
 ) -> list[Node]:
@@ -105,7 +140,7 @@ def rewrite(
             if found is None or found is rebuilt:
                 failed.add(key)
             else:
-                changed.append(node)
+                changed.append(Change(node, rebuilt, found))
                 walk.carry_over(rebuilt, found, rule.name)
                 rebuilt = found
         new[node] = rebuilt
@@ -115,7 +150,7 @@ def rewrite(
     return [new[r] for r in roots]
 
 
-def _share(roots: list[Node], cost: Cost) -> tuple[list[Node], Cost]:
+def _share(roots: list[Node], cost: Cost, record: Record) -> tuple[list[Node], Cost]:
     """Sums with one core, all rewritten at once: alone, none of them gains."""
     order = topological(roots)
     users = walk.users(order)
@@ -136,6 +171,7 @@ def _share(roots: list[Node], cost: Cost) -> tuple[list[Node], Cost]:
         if after < cost:
             for a, b in mapping.items():
                 walk.carry_over(a, b, SHARED.name)
+            record(SHARED.name, roots, [Change(a, a, b) for a, b in mapping.items()], trial)
             return trial, after
     return roots, cost
 
@@ -147,4 +183,4 @@ def _sums(node: Node) -> list[Node]:
     return [o for o in node.operands if isinstance(o, Reduce) and len(o.loops) > o.nout]
 
 
-__all__ = ["rewrite", "simplified_outputs", "simplify"]
+__all__ = ["BLOCKS", "Change", "Record", "rewrite", "simplified_outputs", "simplify"]

@@ -19,6 +19,7 @@ from codegen.printer import (
     CallE,
     Cmp,
     Expr,
+    IfE,
     Item,
     Name,
     Num,
@@ -30,7 +31,7 @@ from codegen.printer import (
     number,
 )
 
-BINARY = [op for op in PRECEDENCE if op not in ("unary", "postfix", "atom")]
+BINARY = [op for op in PRECEDENCE if op not in ("if", "not ", "unary", "postfix", "atom")]
 COMPARE = ["<", "<=", "==", "!=", ">", ">="]
 NAMES = st.sampled_from(["x", "np.exp", "hidden_weight", "a_rather_long_name_of_a_value", "y"])
 
@@ -50,7 +51,8 @@ def trees() -> st.SearchStrategy[Expr]:
         return st.one_of(
             st.builds(Bin, st.sampled_from([o for o in BINARY if o not in COMPARE]), inner, inner),
             st.builds(Cmp, st.sampled_from(COMPARE), inner, inner),
-            st.builds(Un, st.sampled_from(["-", "~"]), inner),
+            st.builds(Un, st.sampled_from(["-", "~", "not "]), inner),
+            st.builds(IfE, inner, inner, inner),
             st.builds(CallE, inner, arguments, keywords.map(tuple)),
             st.builds(Attr, inner, st.sampled_from(["T", "shape"])),
             st.builds(Item, inner, items.map(tuple)),
@@ -68,6 +70,9 @@ OPS = {
 }  # fmt: skip
 
 
+SIGNS: dict[str, type[ast.unaryop]] = {"-": ast.USub, "~": ast.Invert, "not ": ast.Not}
+
+
 def tree(e: Expr | None) -> ast.expr:
     """The syntax tree that a printed expression must have."""
     match e:
@@ -76,11 +81,18 @@ def tree(e: Expr | None) -> ast.expr:
         case Name(text) | Num(text):
             return ast.parse(text, mode="eval").body
         case Un(op, x):
-            return ast.UnaryOp(ast.USub() if op == "-" else ast.Invert(), tree(x))
+            return ast.UnaryOp(SIGNS[op](), tree(x))
+        case Bin("and" | "or" as op, a, b):
+            words = ast.And() if op == "and" else ast.Or()
+            left, right = tree(a), tree(b)
+            chained = isinstance(a, Bin) and a.op == op and isinstance(left, ast.BoolOp)
+            return ast.BoolOp(words, [*(left.values if chained else [left]), right])
         case Bin(op, a, b):
             return ast.BinOp(tree(a), OPS[op](), tree(b))
         case Cmp(op, a, b):
             return ast.Compare(tree(a), [OPS[op]()], [tree(b)])
+        case IfE(condition, then, other):
+            return ast.IfExp(tree(condition), tree(then), tree(other))
         case CallE(f, args, keywords):
             return ast.Call(tree(f), list(map(tree, args)),
                             [ast.keyword(k, tree(v)) for k, v in keywords])  # fmt: skip

@@ -1,0 +1,209 @@
+"""Do the turns of a loop leave each other alone? What ``vector`` and ``parallel`` promise.
+
+In: a loop, the scope it stands in, the kernels. Out: nothing, or ``InvalidLoops`` that names the
+loop, the array and, where one was found, two turns that meet.
+
+Guarantees: in an accepted loop no turn writes an element that another turn reads or writes; what is
+declared inside belongs to its turn. A proof needs a coordinate of the element (an index, or what a
+pair ``e//n``, ``e % n`` of indices says) of the form ``k*turn + rest`` in which the rests of two
+accesses differ by less than k. What is not proved is refused: a race is not found by trying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+
+from codegen.index import (
+    Floor,
+    Guard,
+    Ix,
+    Loop,
+    Mod,
+    floordiv,
+    guard,
+    loop,
+    substitute,
+    upper,
+)
+from codegen.loops.nest import Call, Declare, For, Kernel, Part, Stmt, Store, When
+from codegen.loops.scope import Scope, narrowed
+from codegen.loops.walk import gathered, inside, loads, renamed, substituted
+from codegen.program import BufferSource
+from codegen.ranges import Witness, find, implied
+
+__all__ = ["check_race"]
+
+_BEYOND = 1 << 30
+Coordinates = dict[tuple[object, ...], Ix]  # what is known of an element, by how it is known
+
+
+@dataclass(frozen=True)
+class _Access:
+    """An element that one turn reads or writes; ``inner`` are the loops inside of the turn."""
+
+    array: str
+    index: tuple[Ix, ...]
+    writes: bool
+    guards: tuple[Guard, ...]
+    inner: tuple[tuple[Loop, str], ...] = ()
+
+    def elsewhere(self, v: Loop) -> _Access:
+        """The access of another turn: the loop and those inside of it under other variables."""
+        other = {w: _other(w).ix() for w in (v, *(w for w, _ in self.inner))}
+        guards = [guard(substitute(g.ix, other), g.kind) for g in self.guards]
+        return replace(
+            self,
+            index=tuple(substitute(ix, other) for ix in self.index),
+            guards=tuple(g for g in guards if isinstance(g, Guard)),
+            inner=tuple((_other(w), name) for w, name in self.inner),
+        )
+
+
+def _other(v: Loop) -> Loop:
+    """The variable of another turn, like ``v``, at a position that no nest has."""
+    return loop(_BEYOND + v.position, v.extent)
+
+
+def check_race(stmt: For, scope: Scope, kernels: Mapping[str, Kernel]) -> None:
+    """Accept a vector or parallel loop, or raise InvalidLoops."""
+    within = scope.inside(stmt)
+    if within.dead or upper(stmt.loop.extent) in (0, 1):
+        return
+    found = list(dict.fromkeys(_accesses(stmt.body, kernels, frozenset(), (), within.guards)))
+    for a, b in combinations_with_replacement(found, 2):
+        if a.array == b.array and (a.writes or b.writes) and not _apart(a, b, stmt.loop):
+            raise _met(a if a.writes else b, b if a.writes else a, stmt, within)
+
+
+# --- what a turn touches --------------------------------------------------------------------------
+
+
+def _accesses(
+    stmts: Sequence[Stmt],
+    kernels: Mapping[str, Kernel],
+    own: frozenset[str],
+    inner: tuple[tuple[Loop, str], ...],
+    guards: tuple[Guard, ...],
+) -> Iterator[_Access]:
+    """Every access in statements to storage that is not their own."""
+    for stmt in stmts:
+        if isinstance(stmt, Declare):
+            own |= {stmt.array.name}
+        for a in _here(stmt, inner, guards):
+            if a.array not in own:
+                yield a
+        match stmt:
+            case Part():
+                yield from _accesses(stmt.body, kernels, own, inner, guards)
+            case When():
+                known = (*guards, *stmt.guards)
+                yield from _accesses(stmt.body, kernels, own, inner, known)
+            case For():
+                bounds = (g for g in narrowed(stmt) if isinstance(g, Guard))
+                loops = (*inner, (stmt.loop, stmt.name))
+                yield from _accesses(stmt.body, kernels, own, loops, (*guards, *bounds))
+            case Call():
+                kernel = kernels[stmt.kernel]
+                names = dict(zip((b.name for b in kernel.arrays), stmt.arguments, strict=True))
+                local = [b.name for b in kernel.scratch]
+                local += [s.array.name for s in inside(kernel.body) if isinstance(s, Declare)]
+                hidden = {name: f"{name} of {kernel.name}" for name in local}
+                body = renamed(kernel.body, {**names, **hidden})
+                body = substituted(body, dict(zip(kernel.integers, stmt.integers, strict=True)))
+                yield from _accesses(body, kernels, own | {*hidden.values()}, inner, guards)
+            case _:
+                pass
+
+
+def _here(
+    stmt: Stmt, inner: tuple[tuple[Loop, str], ...], guards: tuple[Guard, ...]
+) -> Iterator[_Access]:
+    """The accesses of one statement itself."""
+    for g in gathered(stmt):
+        assert isinstance(g.source, BufferSource)
+        yield _Access(g.source.buffer, g.indices, False, guards, inner)
+    for load in loads(stmt):
+        yield _Access(load.buffer, load.indices, False, (*guards, *load.guards), inner)
+    if isinstance(stmt, Store):
+        yield _Access(stmt.target, stmt.index, True, guards, inner)
+
+
+# --- proofs ---------------------------------------------------------------------------------------
+
+
+def _apart(a: _Access, b: _Access, v: Loop) -> bool:
+    """Whether no two different turns meet: a of one, b of the other."""
+    b = b.elsewhere(v)
+    guards = (*a.guards, *b.guards)
+    theirs = _coordinates(b.index)
+    return any(
+        how in theirs and _strided(ours, theirs[how], v, guards)
+        for how, ours in _coordinates(a.index).items()
+    )
+
+
+def _strided(a: Ix, b: Ix, v: Loop, guards: Sequence[Guard]) -> bool:
+    """Whether a = k*v + r and b = k*w + s (w: v of the other turn) with |r - s| < |k|."""
+    w = _other(v)
+    k = a.coefficient(v)
+    if k == 0 or b.coefficient(w) != k:
+        return False
+    apart = (a - v.ix() * k) - (b - w.ix() * k)
+    if v in apart.loops or w in apart.loops:
+        return False
+    return implied(abs(k) - 1 - apart, guards) and implied(abs(k) - 1 + apart, guards)
+
+
+def _coordinates(index: Sequence[Ix]) -> Coordinates:
+    """The indices, and what pairs of them say together: e//n and e % n say e."""
+    known: Coordinates = {(axis,): ix for axis, ix in enumerate(index)}
+    todo = True
+    while todo:
+        new: Coordinates = {}
+        for how, ix in known.items():
+            for other, rest in known.items():
+                joined = _joined(ix, rest)
+                if joined is not None and ("of", how, other) not in known:
+                    new["of", how, other] = joined
+        known |= new
+        todo = bool(new)
+    return known
+
+
+def _joined(whole: Ix, rest: Ix) -> Ix | None:
+    """e // m where whole is e // (m*n) and rest is (e // m) % n; None where they are not."""
+    top, low = whole.atom, rest.atom
+    if not isinstance(top, Floor) or not isinstance(low, Mod):
+        return None
+    return low.of if floordiv(low.of, low.n) is whole else None
+
+
+# --- two turns that meet --------------------------------------------------------------------------
+
+
+def _met(a: _Access, b: _Access, stmt: For, scope: Scope) -> Exception:
+    """The error for a write and what meets it: with an example where one is found."""
+    v = stmt.loop
+    other = b.elsewhere(v)
+    moved = [(_other(v), stmt.name), *other.inner]
+    names = {**scope.names, **dict(a.inner), **{w: f"{name}'" for w, name in moved}}
+    scope = replace(scope, names=names)
+    text = (
+        f"the turns of the {stmt.kind} loop {stmt.name} are not independent: "
+        f"one writes {scope.element(a.array, a.index)}, another "
+        f"{'writes' if b.writes else 'reads'} {scope.element(b.array, other.index)}"
+    )
+    loops = [*scope.loops, *(w for w, _ in a.inner), _other(v), *(w for w, _ in other.inner)]
+    pairs = list(zip(a.index, other.index, strict=True))
+
+    def meet(w: Witness) -> bool:
+        apart = w.loops[v] != w.loops[_other(v)]
+        return apart and all(w.value(x) == w.value(y) for x, y in pairs)
+
+    ixs = [*a.index, *other.index, v.ix(), _other(v).ix()]
+    found = find(scope.dims, loops, (*a.guards, *other.guards), ixs, meet)
+    if found is None:
+        return scope.fail(f"{text}, and it is not proved that these differ")
+    return scope.fail(f"{text}, the same element{scope.example(found)}")

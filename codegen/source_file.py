@@ -1,0 +1,83 @@
+"""Generated text as a real file, so that tracebacks, debuggers and profilers can show it.
+
+In: the source of a module, and its name. Out: the path of a file that holds just that text, under
+a name made of the hash of its bytes: ``<cache>/symprop/training_step_1f0c....py``.
+
+Guarantees: the folder is the user's own and nobody else can write to it, or a fresh private one is
+made; a file appears whole or not at all, and one that holds something else is replaced; equal text
+gives the same path. Nothing that runs is ever read from here: what is compiled is the text itself.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+
+__all__ = ["source_file"]
+
+
+def source_file(source: str, name: str) -> Path:
+    """The file of a text; written now where it is not there."""
+    data = source.encode()
+    folder = _folder(_cache_home())
+    path = folder / f"{name}_{blake2b(data, digest_size=8).hexdigest()}.py"
+    try:
+        if path.read_bytes() == data:
+            return path
+    except OSError:
+        pass
+    _write(path, data)
+    return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The whole file or none: written beside it, then moved into its place."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _cache_home() -> Path:
+    """Where this system keeps what a user can do without."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if given and Path(given).is_absolute():
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path.home() / ".cache"
+
+
+@cache
+def _folder(home: Path) -> Path:
+    """The folder of the texts, private to this user; a temporary one where that cannot be had."""
+    folder = home / "symprop"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _private(folder):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="symprop_"))
+
+
+def _private(folder: Path) -> bool:
+    """Whether a folder is the user's, no link, writable, and closed to others."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    owned = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return owned and (sys.platform == "win32" or not found.st_mode & 0o022)

@@ -1,0 +1,100 @@
+"""What the text backends share around their functions: the docstring of a module, constant data.
+
+In: a program; a buffer of role constant. Out: lines of Python text.
+
+Guarantees: text of the user stands inside the docstring and cannot end it; data reads back as it
+was; lines have at most 100 characters; nothing here depends on when or where it runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from math import isfinite
+
+from codegen.index import Dim
+from codegen.names import comment_safe
+from codegen.numpy_values import numpy_dtype
+from codegen.printer import (
+    WIDTH,
+    Attr,
+    Expr,
+    Name,
+    Num,
+    Seq,
+    Un,
+    call,
+    flat,
+    integer,
+    layout,
+    number,
+)
+from codegen.program import Buffer, Dtype
+
+__all__ = ["constant_data", "header"]
+
+
+def header(
+    name: str, doc: str, dims: Sequence[Dim], buffers: Sequence[Buffer], kind: str
+) -> list[str]:
+    """The docstring: what the program's author says, then the dimensions and the dtype."""
+    lines = [_doc_line(line) for line in doc.strip().splitlines()]
+    facts = _facts(dims, buffers)
+    if not lines:
+        lines = [f"{name}: generated {kind} code."]
+    if len(lines) == 1 and not facts:
+        return [f'"""{lines[0]}"""', ""]
+    return [f'"""{lines[0]}', *lines[1:], *(["", facts] if facts else []), '"""', ""]
+
+
+def _doc_line(line: str) -> str:
+    """A line that cannot end the docstring, its spaces kept."""
+    words = [w if w.isspace() else comment_safe(w) for w in re.split(r"( +)", line.rstrip()) if w]
+    return comment_safe("".join(words)) if len("".join(words)) > WIDTH else "".join(words)
+
+
+def _facts(dims: Sequence[Dim], buffers: Sequence[Buffer]) -> str:
+    """``batch is free; pixel=64, unit=64. float32.``"""
+    free = [comment_safe(d.name, 40) for d in dims]
+    fixed: dict[str, int] = {}
+    for b in buffers:
+        for axis, extent in zip(b.axes, b.dims, strict=True):
+            if axis and extent.value is not None:
+                fixed.setdefault(comment_safe(axis, 40), extent.value)
+    dtype = next((b.dtype for b in buffers if b.dtype.startswith("float")), "")
+    parts = [f"{', '.join(free)} {'is' if len(free) == 1 else 'are'} free"] if free else []
+    parts += [", ".join(f"{k}={v}" for k, v in fixed.items())] if fixed else []
+    parts += [dtype] if dtype else []
+    text = "; ".join(parts)
+    return f"{text}." if text and len(text) < WIDTH else ""
+
+
+def constant_data(name: str, buffer: Buffer) -> list[str]:
+    """Constant data as an array."""
+    shape = tuple(d.value or 0 for d in buffer.dims)
+    values = tuple(_entry(v, buffer.dtype) for v in buffer.data or ())
+    dtype = numpy_dtype(buffer.dtype)
+    made: Expr = call("np.array", Seq("[", values) if shape else values[0], dtype)
+    if len(shape) > 1:
+        made = call(Attr(made, "reshape"), *map(integer, shape))
+    lines = layout(f"{name} = ", made, indent=0)
+    if len(lines) <= 3:
+        return lines
+    lines, line = [], f"{name} ="
+    for word in flat(made).split(" "):
+        if len(line) + 1 + len(word) > WIDTH:
+            lines.append(line)
+            line = "   "
+        line += " " + word
+    return [*lines, line]
+
+
+def _entry(v: float, dtype: Dtype) -> Expr:
+    if dtype == "bool":
+        return Name(str(bool(v)))
+    if isinstance(v, float) and not isfinite(v):
+        return number("nan" if v != v else "inf" if v > 0 else "-inf", dtype)
+    if v == 0 and str(v).startswith("-"):
+        return Un("-", Num("0.0"))
+    return number(Fraction(v), dtype)

@@ -1,0 +1,217 @@
+"""Where the batches of a training come from: whole arrays that are cut, or a stream of batches.
+
+In: checked arrays and how to cut them; or an iterable of mappings from names to arrays.
+Out: a source: `steps`, how many batches an epoch has (None where nobody knows), and
+`epoch(number)`, the batches of an epoch, each with the number of examples it counts for.
+Guarantees: the order of whole arrays depends on the seed and the epoch's number alone; every
+example is visited once an epoch, the last and shorter batch too; a stream that ends too early is
+an error that says so, never an epoch without steps.
+
+It does not check arrays (`symprop.data` does) and runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from symprop.data import Arrays
+from symprop.errors import DataError, quoted
+
+__all__ = [
+    "Cut",
+    "Source",
+    "Stream",
+    "Totals",
+    "as_batches",
+    "check_again",
+    "check_count",
+    "check_iterable",
+    "split_examples",
+]
+
+Batch = tuple[Arrays, int]
+
+
+class Source(Protocol):
+    """Batches for any number of epochs."""
+
+    @property
+    def steps(self) -> int | None: ...
+    def epoch(self, number: int) -> Iterator[Batch]: ...
+
+
+class Cut:
+    """Whole arrays, cut into batches of examples.
+
+    In: the arrays; the names of those whose first axis counts examples (the others are a part of
+    every batch); the positions of the examples; the batch size; a seed for a new order in every
+    epoch, or None for the order as it is.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        split: Collection[str],
+        positions: np.ndarray[Any, Any],
+        batch_size: int,
+        seed: int | None,
+    ) -> None:
+        self.arrays, self.split, self.positions = arrays, split, positions
+        self.batch_size, self.seed = batch_size, seed
+
+    @property
+    def steps(self) -> int:
+        """The batches of an epoch."""
+        return -(-len(self.positions) // self.batch_size)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of this epoch; epochs count from 1."""
+        order = self.positions
+        if self.seed is not None:
+            # A generator an epoch, so that its order does not depend on what ran before.
+            order = np.random.default_rng([self.seed, number - 1]).permutation(order)
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            batch = {n: a[chosen] if n in self.split else a for n, a in self.arrays.items()}
+            yield batch, len(chosen)
+
+
+class Stream:
+    """An iterable of batches, each a mapping from names to arrays.
+
+    In: an iterable, or a function without arguments that returns one; the steps of an epoch, or
+    None where an epoch is one pass; `prepare`, which checks a batch and counts its examples.
+
+    With `steps_per_epoch` one pass goes on from epoch to epoch, and starts again where it ends.
+    """
+
+    def __init__(
+        self,
+        batches: Any,
+        steps_per_epoch: int | None,
+        prepare: Callable[[Mapping[str, Any]], Batch],
+    ) -> None:
+        self.batches, self.prepare = batches, prepare
+        self.once = isinstance(batches, Iterator)
+        self._given = steps_per_epoch
+        self._running: Iterator[Any] | None = None
+
+    @property
+    def steps(self) -> int | None:
+        """The batches of an epoch, where they are known."""
+        if self._given is not None:
+            return self._given
+        try:
+            return len(self.batches)
+        except TypeError:  # no length, or one that its object does not know either
+            return None
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of this epoch."""
+        if self._given is None:
+            position = -1
+            for position, batch in enumerate(as_batches(self.batches)):
+                yield self._checked(batch, position)
+            if position < 0:
+                raise DataError(f"the data gave no batch in epoch {number}: hand in at least one")
+            return
+        for position in range(self._given):
+            yield self._checked(self._next(position, number), position)
+
+    def _next(self, position: int, epoch: int) -> Any:
+        """The next batch of the pass that goes on, or the first of a new one."""
+        for _ in range(2):
+            if self._running is None:
+                self._running = iter(as_batches(self.batches))
+            try:
+                return next(self._running)
+            except StopIteration:
+                if self.once:
+                    break
+                self._running = None
+        raise DataError(
+            f"the data ended after {position} of {self._given} steps in epoch {epoch}: hand in an "
+            "endless generator, or batches that can be gone through again"
+        )
+
+    def _checked(self, batch: Any, position: int) -> Batch:
+        if not isinstance(batch, Mapping):
+            raise DataError(
+                f"batch {position} must be a mapping from names to arrays, such as "
+                f'{{"x": x, "y": y}}, but is {quoted(type(batch).__name__)}'
+            )
+        return self.prepare(batch)
+
+
+def as_batches(data: Any) -> Iterable[Any]:
+    """The iterable, or what the function returns."""
+    batches = data() if callable(data) and not isinstance(data, Iterable) else data
+    if not isinstance(batches, Iterable):
+        raise DataError(
+            "the function must return batches, such as a list or a generator of mappings, but "
+            f"returned {quoted(type(batches).__name__)}"
+        )
+    return batches
+
+
+def check_iterable(name: str, data: Any) -> None:
+    """Refuse what can neither be gone through nor called for something that can."""
+    array = isinstance(data, str | bytes | np.ndarray)  # iterable, but never of batches
+    if array or not (isinstance(data, Iterable) or callable(data)):
+        raise DataError(
+            f'{name} must be a mapping from names to arrays, such as {{"x": x, "y": y}}, or '
+            "batches of such mappings (a list, a generator, a function that returns one), but is "
+            f"{quoted(type(data).__name__)}"
+        )
+
+
+def check_again(name: str, data: Any, epochs: int, cure: str = "") -> None:
+    """Refuse a generator where several epochs would go through it: all but the first are empty."""
+    if epochs > 1 and isinstance(data, Iterator):
+        raise DataError(
+            f"{name} is a generator, which can be gone through once, not in {epochs} epochs: hand "
+            f"in a list or a function that returns a new generator{cure}"
+        )
+
+
+class Totals:
+    """Weighted sums of the results of several batches."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, self.sums, self.count = names, [0.0] * len(names), 0
+
+    def add(self, results: Sequence[Any], count: int) -> None:
+        """One batch's results, which count for so many examples."""
+        for position, result in enumerate(results):
+            self.sums[position] += float(result) * count
+        self.count += count
+
+    def means(self) -> dict[str, float]:
+        """The means over what was added, by name."""
+        return {name: s / self.count for name, s in zip(self.names, self.sums, strict=True)}
+
+
+def check_count(name: str, value: Any) -> None:
+    """Refuse what is not a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise DataError(f"{name} must be a positive whole number, but is {quoted(value)}")
+
+
+def split_examples(
+    total: int, share: float, seed: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Positions to train on and to validate on; a random share, each part in its order."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise DataError(f"validation_split must be in 0 to 1, 1 left out, but is {quoted(share)}")
+    held = round(total * share)
+    if share and not 0 < held < total:
+        raise DataError(
+            f"validation_split={share} of {total} examples leaves one part empty: "
+            "hand in more data or choose another share"
+        )
+    # Another stream than the epochs' orders, which use [seed, epoch].
+    order = np.random.default_rng([seed, 0, 1]).permutation(total)
+    return np.sort(order[held:]), np.sort(order[:held])

@@ -1,0 +1,366 @@
+"""sections: the pages of a loss, in the order of a course.
+
+In: a loss, parameters, an optimizer, a notation. Out: sections as data (``blocks``) and the
+symbols they use.
+
+    symbols -> forward pass -> error at the output -> recursion -> gradients -> update
+            -> textbook form and emitted form (-> numbers, from ``numbers``)
+
+Guarantees: every equation stands for a node; the order and the choice of lines follow from the
+graph; one sample comes first where samples can be told apart, then the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from codegen.index import Dim, Loop
+from symprop.arguments import arguments
+from symprop.explain import algebra as al
+from symprop.explain import notation as nt
+from symprop.explain.blocks import Block, Cell, Grid, Head, Line, Say, Section, Shape
+from symprop.explain.claims import claims
+from symprop.explain.emitted import emitted
+from symprop.explain.equations import Lines
+from symprop.explain.network import Network
+from symprop.explain.notation import Equation, Symbol
+from symprop.explain.recurrence import Step, step
+from symprop.explain.symbols import Symbols, parameters
+from symprop.explain.update import Update, update
+from symprop.graph import Leaf, Node, Output, Scan
+from symprop.make import fresh
+from symprop.walk import topological
+
+__all__ = ["Page", "page"]
+
+
+@dataclass
+class Page:
+    """The sections, and what prints them."""
+
+    net: Network
+    symbols: Symbols
+    lines: Lines
+    sections: list[Section]
+    update: Update | None = None
+    steps: dict[Scan, Step] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Node | None:
+        """The last pre-activation: its error starts the recursion."""
+        stages = [n for n in self.net.stages if self.net.roles[n] == "pre" and n in self.net.exact]
+        if not stages:
+            return None
+        below = set(topological([stages[-1]]))
+        return stages[-1] if all(n in below for n in stages) else None
+
+
+def page(net: Network, symbols: Symbols, optimizer: object, rate: Leaf | None, index: bool) -> Page:
+    """Every section but the one with numbers."""
+    made = Page(net, symbols, Lines(net, symbols, index), [])
+    forward = _forward(made)
+    output = _output(made)
+    recursion = _recursion(made)
+    gradients = _gradients(made)
+    tables = _tables(made)
+    step = _update(made, optimizer, rate)
+    named = [_symbols(made)]
+    if any(isinstance(f, nt.Flat) for e in _equations([forward, output, recursion, gradients])
+           for side in (e.left, *e.middle, e.right) for f in nt.inside(side)):  # fmt: skip
+        named = [replace(named[0], blocks=(*named[0].blocks, Say("flat_words")))]
+    found = [*named, forward, output, recursion, gradients, *tables, step, _emitted(made)]
+    made.sections = [s for s in found if s is not None and s.blocks]
+    return made
+
+
+def _equations(sections: Sequence[Section | None]) -> list[Equation]:
+    blocks = [b for s in sections if s is not None for b in s.blocks]
+    return [b.equation for b in blocks if isinstance(b, Line)]
+
+
+# --- lines -----------------------------------------------------------------------------------
+
+
+def _pair(made: Page, equations: Sequence[tuple[Equation | None, Equation | None]],
+          shapes: bool = False, says: tuple[Block, ...] = ()) -> list[Block]:  # fmt: skip
+    """One sample, then the batch; only the batch where samples have no line of their own."""
+    ones = [a for a, _ in equations if a is not None]
+    alls = [b for _, b in equations if b is not None]
+    if ones == alls or not ones:
+        return [Line(e, shapes) for e in alls]
+    blocks: list[Block] = [Head("one"), *says[:1], *(Line(e, shapes) for e in ones)]
+    if any(e.loops for e in alls):  # each value of a sample has axes of its own
+        rest = [b for a, b in equations if a is None and b is not None]
+        heads: list[Block] = [Head("batch")] if rest else []
+        return [*blocks, Say("batch_index"), *heads, *(Line(e, shapes) for e in rest)]
+    return [*blocks, Head("batch"), *says[1:], *(Line(e, shapes) for e in alls)]
+
+
+def _separate(made: Page) -> bool:
+    """Whether samples have formulas of their own."""
+    return made.net.size is not None and not made.lines.index
+
+
+def _forward(made: Page) -> Section:
+    lines = made.lines
+    pairs = [(lines.stage(n, True), lines.stage(n, False)) for n in made.net.stages]
+    says = (Say("forward_one"), Say("forward_batch")) if _separate(made) else ()
+    blocks = _pair(made, pairs, True, says)
+    blocks += [b for n in made.net.stages for b in _steps(made, n)]
+    inputs = [n for n in made.net.order if isinstance(n, Leaf) and n.kind == "input" and n.dims]
+    if made.net.size is None and any(n.dims[0].value is None for n in inputs):
+        blocks.insert(0, Say("together"))
+    return Section("forward", tuple(blocks))
+
+
+def _steps(made: Page, node: Node) -> list[Block]:
+    """What a result of a recurrence is, and the step, once for each recurrence."""
+    if not isinstance(node, Output) or not isinstance(node.of, Scan):
+        return []
+    scan = node.of
+    values = (("name", nt.Sym(made.lines.names[node])), ("n", str(node.n + 1)),
+              ("length", nt.Size(scan.length)))  # fmt: skip
+    blocks: list[Block] = [Say("recurrence_back" if scan.reverse else "recurrence_words", values)]
+    if scan not in made.steps:
+        made.steps[scan] = step(scan, made.lines.names, made.lines.index)
+        blocks.append(_operands(scan, made.steps[scan]))
+        blocks += map(Line, made.steps[scan].lines)
+    return blocks
+
+
+def _operands(scan: Scan, found: Step) -> Grid:
+    """What the letters of a step stand for."""
+    rows: list[tuple[Cell, ...]] = []
+    for k, leaf in enumerate(scan.block.leaves):
+        word = "carried" if k < scan.ncarry else "sliced" if k < scan.ncarry + scan.nslice else ""
+        if word:
+            symbol = nt.Sym(found.symbols[leaf])
+            rows.append((symbol, Shape(symbol), Say(word)))
+    return Grid(("symbol", "shape", "meaning"), tuple(rows))
+
+
+def _output(made: Page) -> Section | None:
+    """How the loss becomes the error of the last pre-activation."""
+    value = made.output
+    if value is None:
+        return None
+    one, whole = made.lines.cotangent(value, True), made.lines.cotangent(value, False)
+    assert whole is not None
+    account = claims(made.net, made.symbols, value, one or whole, made.lines.index)
+    before = [Line(e) for e in _shares(made)]
+    after = _after(made, value)
+    pairs = [(made.lines.cotangent(n, True), made.lines.cotangent(n, False)) for n in after]
+    if account is None:
+        say = Say("output_chain") if after else Say("output_linear")
+        return Section("output", (say, *before, *_pair(made, [*pairs, (one, whole)])))
+    blocks: list[Block] = [*before]
+    if account.delta:  # the graph's own lines come first
+        blocks += [Say("output_chain"), *_pair(made, [*pairs, (one, whole)])]
+    if account.loss is not None:
+        blocks += [Say("textbook_loss"), Line(account.loss)]
+    blocks += [Say("jacobian"), *map(Line, account.jacobian)]
+    blocks += [Say("collapse"), Line(account.collapse)]
+    own = account.delta or tuple(e for e in (one, whole) if e is not None)
+    return Section("output", (*blocks, Say("output_delta"), *map(Line, dict.fromkeys(own))))
+
+
+def _shares(made: Page) -> list[Equation]:
+    """p = softmax(z) where the loss holds logsumexp(z) only."""
+    found = []
+    for node in dict.fromkeys(made.net.share.values()):
+        if node not in made.net.stages:
+            for one in (True, False):
+                line = made.lines.stage(node, one)
+                found += [line] if line is not None else []
+    return found
+
+
+def _after(made: Page, value: Node) -> list[Node]:
+    """The stages between the last pre-activation and the loss, the loss's side first."""
+    place = made.net.stages.index(value)
+    later = [n for n in made.net.stages[place + 1 :] if n in made.net.exact]
+    return [n for n in reversed(later) if n is not made.net.loss]
+
+
+def _recursion(made: Page) -> Section | None:
+    value = made.output
+    stages = [n for n in made.net.stages if n in made.net.exact and n is not made.net.loss]
+    earlier = stages[: stages.index(value)] if value is not None else stages
+    if not earlier:
+        return None
+    lines = made.lines
+    pairs = [(lines.cotangent(n, True), lines.cotangent(n, False)) for n in reversed(earlier)]
+    return Section("recursion", (Say("credit"), *_chain_rules(made), *_pair(made, pairs)))
+
+
+def _chain_rules(made: Page) -> list[Block]:
+    """delta_l = (dh/dz)^T (dz_next/dh)^T delta_next, in the course's terms, where it is so."""
+    found: list[Block] = []
+    for node in reversed(made.net.stages):
+        line = _chain_rule(made, node)
+        if line is not None:
+            found.append(line)
+    return found
+
+
+def _chain_rule(made: Page, node: Node) -> Line | None:
+    """dL/dz = (dh/dz)^T (dz'/dh)^T dL/dz' for z -> h -> z' and nothing beside them."""
+    net = made.net
+    if net.roles[node] != "pre" or node not in net.exact or made.lines.index:
+        return None
+    above = _only_reader(net, node)
+    if above is None or net.roles.get(above) != "post":
+        return None
+    last = _only_reader(net, above)
+    if last is None or net.roles.get(last) != "pre" or last not in net.exact:
+        return None
+    sizes = [len(n.dims) - (n in net.sharing.axis) for n in (node, above, last)]
+    if sizes != [1, 1, 1]:
+        return None
+    z, h, z2 = (made.symbols.of[n] for n in (node, above, last))
+    one = made.lines.cotangent(node, True) or made.lines.cotangent(node, False)
+    assert one is not None
+    at = one.sample
+    first = nt.Transposed(nt.Partial(nt.Sym(h, at), nt.Sym(z, at)))
+    second = nt.Transposed(nt.Partial(nt.Sym(z2, at), nt.Sym(h, at)))
+    delta = made.symbols.cotangents
+    chain = nt.Mat((first, second, nt.Sym(delta[last], at)))
+    factors = one.right.factors if isinstance(one.right, nt.Mul) else ()
+    slopes = [f for f in factors if isinstance(f, nt.Call) and f.prime]
+    if len(slopes) != 1 or len(factors) != 2:
+        return None
+    rest = next(f for f in factors if f is not slopes[0])
+    right = al.mat(nt.Diagonal(slopes[0]), rest)
+    left = nt.Sym(delta[node], at)
+    return Line(Equation(left, right, net.exact[node], "chain", (), at, (chain,)))
+
+
+def _only_reader(net: Network, node: Node) -> Node | None:
+    """The one stage that is computed from a value."""
+    found: dict[Node, None] = {}
+    pending = list(net.uses.get(node, ()))
+    while pending:
+        user = pending.pop()
+        if user in net.roles:
+            found[user] = None
+        else:
+            pending += net.uses.get(user, ())
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _gradients(made: Page) -> Section:
+    shown = [p for p in made.net.parameters if p in made.net.exact]
+    lines = made.lines
+    pairs = [(lines.cotangent(p, True), lines.cotangent(p, False)) for p in shown]
+    say = "gradient_words" if _separate(made) else "gradient_words_single"
+    matrices = all(e is not None and not e.loops for pair in pairs for e in pair[1:])
+    sums = all(a is None or a.sample is None for a, _ in pairs)
+    says = (Say(say),) if made.output is not None and matrices and sums else ()
+    ones = [a for a, _ in pairs]
+    steps = [b for p in shown for b in _steps(made, made.net.readable[p])]
+    if any(ones) and _separate(made):
+        both = [Line(e) for a, b in pairs for e in _merged(a, b)]
+        return Section("gradients", (*says, *both, *steps))
+    return Section("gradients", (*says, *_pair(made, pairs), *steps))
+
+
+def _merged(one: Equation | None, whole: Equation | None) -> list[Equation]:
+    """dL/dW = sum_n delta_n h_n^T = Delta^T H: one line for both."""
+    found = [e for e in (one, whole) if e is not None]
+    if one is None or whole is None or one.sample is not None:
+        return found
+    if one.loops or one.right == whole.right:
+        return [whole]
+    if whole.loops:
+        return [one]
+    return [replace(whole, middle=(one.right,))]
+
+
+def _tables(made: Page) -> list[Section]:
+    """The positions that the lines above read."""
+    lines: list[Block] = []
+    done = 0
+    while done < len(made.lines.extra):
+        node = made.lines.extra[done]
+        equation = made.lines.stage(node, False)
+        lines += _steps(made, node)
+        done += 1
+        if equation is not None:
+            lines.append(Line(equation))
+    return [Section("tables", tuple(lines))] if lines else []
+
+
+def _update(made: Page, optimizer: object, rate: Leaf | None) -> Section | None:
+    shown = [p for p in made.net.parameters if p in made.net.exact]
+    if not shown:
+        return None
+    symbol = made.symbols.of[shown[0]]
+    made.update = update(optimizer, symbol, made.symbols.cotangents[shown[0]], rate)
+    blocks: list[Block] = [Say("update_words", (("parameter", nt.Sym(symbol)),))]
+    if made.update.states:
+        blocks.append(Say("update_state"))
+    return Section("update", (*blocks, *map(Line, made.update.lines)))
+
+
+def _emitted(made: Page) -> Section | None:
+    return emitted(made.net)
+
+
+# --- symbols ---------------------------------------------------------------------------------
+
+
+def _symbols(made: Page) -> Section:
+    net = made.net
+    data = [n for n in arguments([net.loss]) if n in made.symbols.of and n.kind != "parameter"]
+    shares = [n for n in net.share.values() if n not in net.stages]
+    words: dict[Node, str] = {leaf: _leaf_word(leaf) for leaf in data}
+    words.update(dict.fromkeys(parameters(net), "parameter"))
+    words.update((n, net.roles[n]) for n in net.stages)
+    words.update(dict.fromkeys(shares, "softmax"))
+    for node in made.lines.extra:
+        words[node] = "value" if isinstance(node, Output) else "positions"
+    rows = [_row(made, made.symbols.of[n], word) for n, word in words.items()]
+    rows += [_error_row(made, s) for s in made.symbols.cotangents.values() if s.of is None]
+    rows += _size_rows(made)
+    heads = ("symbol", "code", "shape", "meaning")
+    return Section("symbols", (Grid(heads, tuple(rows)), Say("operators", (("ones", _ones()),))))
+
+
+def _ones() -> nt.Formula:
+    from codegen.index import constant
+
+    return nt.Ones(constant(2))
+
+
+def _leaf_word(leaf: Leaf) -> str:
+    return "labels" if leaf.kind == "input" and leaf.dtype.startswith("int") else leaf.kind
+
+
+def _row(made: Page, symbol: Symbol, word: str) -> tuple[Cell, ...]:
+    return _both(made, symbol), symbol.code, Shape(nt.Sym(symbol)), Say(word)
+
+
+def _both(made: Page, symbol: Symbol) -> Cell:
+    """z_1, Z_1: the letter of one sample and of the batch."""
+    return Say("pair", (("one", nt.Sym(symbol, _sample(symbol))), ("all", nt.Sym(symbol))))
+
+
+def _sample(symbol: Symbol) -> Loop | None:
+    return fresh(symbol.node.dims)[symbol.batch] if symbol.batch is not None else None
+
+
+def _error_row(made: Page, symbol: Symbol) -> tuple[Cell, ...]:
+    value = next(v for v, s in made.symbols.cotangents.items() if s is symbol)
+    loss, of = made.symbols.of[made.net.loss], made.symbols.of[value]
+    left = nt.Partial(nt.Sym(loss), nt.Sym(of, _sample(of)))
+    error = Say("error", (("formula", left),))
+    return _both(made, symbol), "", Shape(nt.Sym(symbol)), error
+
+
+def _size_rows(made: Page) -> list[tuple[Cell, ...]]:
+    size = made.net.size
+    atom = size.atom if size is not None else None
+    if not isinstance(atom, Dim) or size is None:
+        return []
+    return [(nt.Size(size), atom.name, "", Say("size"))]

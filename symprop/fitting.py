@@ -1,0 +1,200 @@
+"""The loop of `trainer.fit`: epochs of steps, validation, history, callbacks, interrupts.
+
+In: a trainer and its runner, the data, a `Plan`, callbacks. Out: a `History`.
+Guarantees: whatever can be refused is refused before the first step; Ctrl-C is raised between two
+steps; callbacks are called there too.
+
+It computes nothing itself: a step is `runner.run`, an order of examples is `symprop.batches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symprop.batches import (
+    Cut,
+    Source,
+    Stream,
+    Totals,
+    check_again,
+    check_count,
+    check_iterable,
+    split_examples,
+)
+from symprop.callbacks import checked
+from symprop.data import Arrays
+from symprop.errors import DataError, quoted
+from symprop.history import VALIDATION, History
+from symprop.progress import Progress, interrupts_held
+
+if TYPE_CHECKING:
+    from symprop.runner import Runner
+    from symprop.trainer import Trainer
+
+__all__ = ["Fitting", "Plan"]
+
+# How many examples are evaluated at once: enough to fill the machine, few enough for its memory.
+EVALUATION_BATCH = 1024
+
+DEFAULT_BATCH = 32
+
+# What a training is validated on: checked arrays, or batches of them.
+HeldOut = Arrays | Stream
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of `trainer.fit` that say which batch is trained on when."""
+
+    epochs: int
+    batch_size: int | None
+    validation_split: float
+    validation_data: Any
+    shuffle: bool
+    seed: int
+    steps_per_epoch: int | None
+    first_epoch: int
+
+    def __post_init__(self) -> None:
+        check_count("epochs", self.epochs)
+        check_count("first_epoch", self.first_epoch)
+        for name in ("batch_size", "steps_per_epoch"):
+            value = getattr(self, name)
+            if value is not None:
+                check_count(name, value)
+        seed = self.seed
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise DataError(f"seed must be a whole number from 0 up, but is {quoted(seed)}")
+        if self.validation_data is not None and self.validation_split:
+            raise DataError("give validation_split or validation_data, not both")
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the epochs."""
+        return range(self.first_epoch, self.first_epoch + self.epochs)
+
+
+class Fitting:
+    """One call of `trainer.fit`."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        runner: Runner,
+        data: Any,
+        plan: Plan,
+        callbacks: Any,
+        progress: bool | None,
+    ) -> None:
+        self.trainer, self.runner, self.plan = trainer, runner, plan
+        self.held = self._validation()
+        self.source = self._cut(data) if isinstance(data, Mapping) else self._batches(data)
+        self.callbacks = checked(callbacks)
+        self.columns = list(runner.columns)
+        if self.held is not None:
+            self.columns += [VALIDATION + name for name in runner.columns]
+        self.bar = Progress(plan.epochs, self.source.steps, progress)
+
+    # --- data ----------------------------------------------------------------------------------
+
+    def _validation(self) -> HeldOut | None:
+        data, runner = self.plan.validation_data, self.runner
+        if data is None:
+            return None
+        if isinstance(data, Mapping):
+            return runner.prepare(runner.evaluate, data)
+        check_iterable("validation_data", data)
+        check_again("validation_data", data, self.plan.epochs)
+        return runner.stream(runner.evaluate, data, None)
+
+    def _batches(self, data: Any) -> Source:
+        """Batches as the user gives them."""
+        plan = self.plan
+        if plan.batch_size is not None or plan.validation_split:
+            name = "validation_split" if plan.batch_size is None else "batch_size"
+            raise DataError(
+                f"{name} is for whole arrays: hand in arrays by name, or leave it out for batches"
+            )
+        if plan.steps_per_epoch is None:
+            cure = ", or say steps_per_epoch where it is endless"
+            check_again("the data", data, plan.epochs, cure)
+        return self.runner.stream(self.runner.step, data, plan.steps_per_epoch)
+
+    def _cut(self, data: Mapping[str, Any]) -> Source:
+        """Whole arrays, cut into batches; a share of them is set aside."""
+        plan, runner = self.plan, self.runner
+        if plan.steps_per_epoch is not None:
+            raise DataError(
+                "steps_per_epoch is for batches: an epoch of whole arrays visits every example"
+            )
+        arrays = runner.prepare(runner.step, data)
+        split = runner.split_names(arrays)
+        total = len(arrays[split[0]])
+        train, kept = split_examples(total, plan.validation_split, plan.seed)
+        if len(kept):
+            self.held = {n: a[kept] if n in split else a for n, a in arrays.items()}
+        size = DEFAULT_BATCH if plan.batch_size is None else plan.batch_size
+        return Cut(arrays, split, train, size, plan.seed if plan.shuffle else None)
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def run(self) -> History:
+        """Train; the history, which is the trainer's while it grows."""
+        trainer = self.trainer
+        trainer.stopping = False
+        for one in self.callbacks:
+            one.on_train_begin(trainer, self.columns)
+        history = trainer.history = History()
+        with self.bar, interrupts_held() as interrupts:
+            for epoch in self.plan.numbers:
+                entry = self._epoch(epoch, interrupts)
+                history.append(entry)
+                self.bar.epoch(entry)
+                for one in self.callbacks:
+                    one.on_epoch_end(trainer, epoch, MappingProxyType(entry))
+                interrupts.raise_pending()
+                if trainer.stopping:
+                    break
+            for one in self.callbacks:
+                one.on_train_end(trainer)
+        return history
+
+    def _epoch(self, epoch: int, interrupts: interrupts_held) -> dict[str, float]:
+        """The steps of one epoch and its validation; the numbers for the history."""
+        runner, trainer = self.runner, self.trainer
+        for one in self.callbacks:
+            one.on_epoch_begin(trainer, epoch)
+        means = Totals(runner.columns)
+        for position, (batch, count) in enumerate(self.source.epoch(epoch), 1):
+            results = runner.run(runner.step, batch)
+            means.add(results, count)
+            runner.check_loss(results[0], f" in epoch {epoch}")
+            self.bar.advance()
+            self._tell_batch(position, results)
+            interrupts.raise_pending()
+            if trainer.stopping:
+                break
+        entry = runner.recipe.finished(means.means())
+        if self.held is not None:
+            found = self._validated(self.held, epoch)
+            entry |= {VALIDATION + name: value for name, value in found.items()}
+        return entry
+
+    def _tell_batch(self, position: int, results: tuple[Any, ...]) -> None:
+        if not self.callbacks:
+            return
+        numbers = dict(zip(self.runner.columns, map(float, results), strict=True))
+        entry = MappingProxyType(self.runner.recipe.finished(numbers))
+        for one in self.callbacks:
+            one.on_batch_end(self.trainer, position, entry)
+
+    def _validated(self, held: HeldOut, epoch: int) -> dict[str, float]:
+        if isinstance(held, Stream):
+            return self.runner.evaluated_stream(held, epoch)
+        size = None if self.runner.example is None else EVALUATION_BATCH
+        return self.runner.evaluated(held, size)

@@ -1,0 +1,164 @@
+"""A training step with its arrays: what the trainer and its loop both need.
+
+In: a `TrainingStep`, a backend, a width, a seed; arrays that the user hands in.
+Out: the compiled step, its forward parts, the arrays it changes; checked data; means over batches.
+Guarantees: data is checked in `symprop.data` before any of it is used; evaluation changes no state.
+
+It knows no backend and no layer: it hands arrays to a compiled program. `symprop.trainer` is what
+users see of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symprop.batches import Stream, Totals, check_count
+from symprop.data import Arrays, Leaf, prepare
+from symprop.errors import DataError, DeclarationError, UnsupportedError
+from symprop.expression import Expr
+from symprop.function import compile_program
+from symprop.initialize import initial_values
+from symprop.walk import leaves
+
+if TYPE_CHECKING:
+    from symprop.training import TrainingStep
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """A compiled training step and the arrays it reads and changes.
+
+    `arrays` are those of all parameters and states by name, `parameters` the names of the former;
+    `columns` the names of the numbers that a step reports, the loss first.
+    """
+
+    def __init__(
+        self, recipe: TrainingStep, backend: str, dtype: str, seed: int, check_finite: bool
+    ) -> None:
+        self.recipe, self.backend, self.dtype = recipe, backend, dtype
+        self.check_finite = check_finite
+        self.step = recipe.compiled(backend, dtype)
+        self.columns = ["loss", *recipe.metrics]
+        shown = [*recipe.outputs.values(), recipe.loss, *recipe.metrics.values()]
+        everything = [*shown, *(e for pair in recipe.updates for e in pair)]
+        self.arrays: Arrays = dict(initial_values(everything, seed=seed, dtype=dtype))
+        known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
+        self.parameters = tuple(n for n in self.arrays if known[n].kind == "parameter")
+        self._data = tuple(n for n, leaf in known.items() if leaf.kind in ("input", "scalar"))
+        self.example = example_dim(self._inputs(self.step))
+        leading = (leaf for leaf in known.values() if leads(leaf, self.example))
+        self._split = frozenset(leaf.name for leaf in leading)
+
+    @cached_property
+    def predict(self) -> Any:
+        """The outputs, compiled."""
+        outputs = self.recipe.outputs
+        if not outputs:
+            raise DeclarationError(
+                "there is nothing to predict: name the outputs, e.g. "
+                'prop.training_step(loss, optimizer, outputs={"logits": logits})'
+            )
+        return self._forward(outputs, "predict")
+
+    @cached_property
+    def evaluate(self) -> Any:
+        """The loss and the metrics, compiled."""
+        return self._forward({"loss": self.recipe.loss, **self.recipe.metrics}, "evaluate")
+
+    def _forward(self, outputs: Mapping[str, Expr], title: str) -> Any:
+        return compile_program(
+            list(outputs.values()),
+            names=list(outputs),
+            backend=self.backend,
+            dtype=self.dtype,
+            title=title,
+            marked=False,  # only a training step changes states
+        )
+
+    # --- data ----------------------------------------------------------------------------------
+
+    def _inputs(self, compiled: Any) -> list[Leaf]:
+        """The leaves that the user hands in: not those whose arrays are kept here."""
+        return [leaf for leaf in compiled.inputs if leaf.name not in self.arrays]
+
+    def prepare(self, compiled: Any, data: Mapping[str, Any]) -> Arrays:
+        """The user's arrays, checked and converted for this program."""
+        wanted = self._inputs(compiled)
+        arrays, _ = prepare(
+            data, wanted, self.dtype, ignored=self._data, check_finite=self.check_finite
+        )
+        return arrays
+
+    def split_names(self, arrays: Iterable[str]) -> list[str]:
+        """The inputs whose first axis counts examples."""
+        if self.example is None:
+            raise UnsupportedError(
+                "fit and batched evaluation need inputs that share one named first axis, such as "
+                '"batch pixel=64": hand in batches as mappings, or use trainer.step with whole '
+                "arrays"
+            )
+        return [name for name in arrays if name in self._split]
+
+    def stream(self, compiled: Any, data: Any, steps: int | None) -> Stream:
+        """Batches that are checked as they come, each counting for its examples."""
+
+        def checked(batch: Mapping[str, Any]) -> tuple[Arrays, int]:
+            arrays = self.prepare(compiled, batch)
+            split = [name for name in arrays if name in self._split]
+            return arrays, len(arrays[split[0]]) if split else 1
+
+        return Stream(data, steps, checked)
+
+    # --- running -------------------------------------------------------------------------------
+
+    def run(self, compiled: Any, arrays: Arrays) -> tuple[Any, ...]:
+        """The results of a compiled program for checked arrays."""
+        return tuple(compiled.call({**self.arrays, **arrays}))
+
+    def check_loss(self, loss: Any, when: str) -> None:
+        """Refuse a loss that is not finite, where that was asked for."""
+        if self.check_finite and not np.isfinite(loss):
+            raise DataError(
+                f"the loss became {float(loss)}{when}: lower the learning rate or look for "
+                "extreme values in the data"
+            )
+
+    def evaluated(self, arrays: Arrays, batch_size: int | None) -> dict[str, float]:
+        """The loss and the metrics over checked arrays, at once or in batches of this size."""
+        split: list[str] = []
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
+            split = self.split_names(arrays)
+        if batch_size is None or not split:  # nothing that is read has examples
+            results = self.run(self.evaluate, arrays)
+            return self.recipe.finished(dict(zip(self.columns, map(float, results), strict=True)))
+        total = Totals(self.columns)
+        count = len(arrays[split[0]])
+        for start in range(0, count, batch_size):
+            chosen = slice(start, start + batch_size)
+            part = {n: a[chosen] if n in split else a for n, a in arrays.items()}
+            total.add(self.run(self.evaluate, part), min(batch_size, count - start))
+        return self.recipe.finished(total.means())
+
+    def evaluated_stream(self, stream: Stream, epoch: int) -> dict[str, float]:
+        """The loss and the metrics over the batches of an epoch."""
+        total = Totals(self.columns)
+        for arrays, count in stream.epoch(epoch):
+            total.add(self.run(self.evaluate, arrays), count)
+        return self.recipe.finished(total.means())
+
+
+def leads(leaf: Leaf, dim: Any) -> bool:
+    """Whether the first axis of the leaf is this named dimension."""
+    return dim is not None and bool(leaf.dims) and leaf.dims[0] is dim
+
+
+def example_dim(inputs: Iterable[Leaf]) -> Any:
+    """The one named dimension that leads the inputs, or None where it is not one."""
+    named = dict.fromkeys(leaf.dims[0] for leaf in inputs if leaf.dims and leaf.dims[0].terms)
+    return next(iter(named)) if len(named) == 1 else None

@@ -1,0 +1,193 @@
+"""The trainer: a compiled training step together with the arrays it changes.
+
+In: a `TrainingStep`, a backend, a width, a seed; data as arrays or as batches.
+Out: trained weights, predictions, numbers, a `History`, files.
+Guarantees: the same seed, data and library versions give the same bytes of weights; the last batch
+of an epoch is trained even where it is shorter; an interrupt (Ctrl-C) leaves the weights between
+two steps, and the history of the epochs before; data is checked once, in `symprop.data`, before
+any of it is used.
+
+It knows no backend and no layer; the loop of `fit` is `symprop.fitting`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symprop import checkpoint
+from symprop.batches import check_iterable
+from symprop.data import Arrays
+from symprop.errors import DataError
+from symprop.fitting import Fitting, Plan
+from symprop.history import History
+from symprop.progress import interrupts_held
+from symprop.runner import Runner
+
+if TYPE_CHECKING:
+    from symprop.training import TrainingStep
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """A compiled training step together with the arrays it changes."""
+
+    def __init__(
+        self, step: TrainingStep, backend: str, dtype: str, seed: int, check_finite: bool
+    ) -> None:
+        self.training_step, self.backend, self.dtype = step, backend, dtype
+        self.history = History()
+        self.stopping = False
+        self._runner = Runner(step, backend, dtype, seed, check_finite)
+
+    @property
+    def parameters(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """The live arrays of the parameters by name: training changes them in place."""
+        runner = self._runner
+        return MappingProxyType({name: runner.arrays[name] for name in runner.parameters})
+
+    @property
+    def states(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """The live arrays that are not trained, such as the moments of Adam, by name."""
+        runner = self._runner
+        rest = (name for name in runner.arrays if name not in runner.parameters)
+        return MappingProxyType({name: runner.arrays[name] for name in rest})
+
+    @property
+    def program(self) -> Any:
+        """The step as a PROGRAM."""
+        return self._runner.step.program
+
+    @property
+    def loops(self) -> Any:
+        """The step as nests of loops, scheduled."""
+        return self._runner.step.loops
+
+    def source(self) -> str:
+        """The text of the step, as it runs."""
+        return str(self._runner.step.source())
+
+    def step(self, data: Mapping[str, Any]) -> float:
+        """Train on one batch; the loss before the update."""
+        runner = self._runner
+        arrays = runner.prepare(runner.step, data)
+        with interrupts_held():
+            loss = float(runner.run(runner.step, arrays)[0])
+        runner.check_loss(loss, "")
+        return loss
+
+    def predict(self, data: Mapping[str, Any]) -> Arrays:
+        """The outputs by name; only what they read need be handed in."""
+        runner = self._runner
+        results = runner.run(runner.predict, runner.prepare(runner.predict, data))
+        return {
+            name: np.asarray(result)
+            for name, result in zip(self.training_step.outputs, results, strict=True)
+        }
+
+    def evaluate(self, data: Any, batch_size: int | None = None) -> dict[str, float]:
+        """The loss and the metrics, over all of the data.
+
+        In: arrays by name, taken at once or in batches of a size; or batches, as for `fit`.
+        """
+        runner = self._runner
+        if isinstance(data, Mapping):
+            return runner.evaluated(runner.prepare(runner.evaluate, data), batch_size)
+        check_iterable("the data", data)
+        if batch_size is not None:
+            raise DataError("batch_size is for whole arrays: these batches have their own sizes")
+        return runner.evaluated_stream(runner.stream(runner.evaluate, data, None), 1)
+
+    def fit(
+        self,
+        data: Any,
+        epochs: int = 1,
+        batch_size: int | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        progress: bool | None = None,
+        *,
+        callbacks: Sequence[Any] = (),
+        steps_per_epoch: int | None = None,
+        first_epoch: int = 1,
+    ) -> History:
+        """Train for `epochs` passes over the data; the history of this call, an entry an epoch.
+
+        Args:
+            data: arrays by name; or batches: an iterable of such mappings (a list, a generator, a
+                loader), or a function without arguments that returns one, called every epoch.
+            epochs: how many passes; a generator can be gone through once.
+            batch_size: examples a step, 32 where not said; not for batches.
+            validation_split: the share of the arrays set aside for validation, drawn from `seed`.
+            validation_data: what to validate on after every epoch: arrays, or batches.
+            shuffle: whether each epoch visits the examples in a new order, drawn from `seed`;
+                batches are taken as they come.
+            seed: of the order and of the split.
+            progress: whether a progress bar is shown; on a terminal where not said.
+            callbacks: objects such as prop.EarlyStopping(), functions (epoch, entry).
+            steps_per_epoch: how many batches make an epoch; needed for an endless generator.
+            first_epoch: the number of the first epoch: a training that was saved after epoch 5 and
+                goes on with first_epoch=6 is bit by bit the one that never stopped.
+
+        Guarantees: every example is visited once an epoch, the last and shorter batch too. Whatever
+        can be refused is refused before the first step. `trainer.history` is the history while it
+        grows, so it survives an interrupt.
+        """
+        if not isinstance(data, Mapping):
+            check_iterable("the data", data)
+        plan = Plan(
+            epochs,
+            batch_size,
+            validation_split,
+            validation_data,
+            shuffle,
+            seed,
+            steps_per_epoch,
+            first_epoch,
+        )
+        return Fitting(self, self._runner, data, plan, callbacks, progress).run()
+
+    def stop(self) -> None:
+        """Ask `fit` to end after the step at hand: for callbacks; the epoch is still recorded."""
+        self.stopping = True
+
+    # --- files and copies ----------------------------------------------------------------------
+
+    def snapshot(self) -> Arrays:
+        """Copies of all parameters and states, for `restore`."""
+        return {name: array.copy() for name, array in self._runner.arrays.items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Take back what `snapshot` gave, into the live arrays.
+
+        Guarantees: nothing changes unless every name, shape and dtype fits.
+        """
+        for name, own in self._runner.arrays.items():
+            given: Any = arrays.get(name) if isinstance(arrays, Mapping) else None
+            same = isinstance(given, np.ndarray) and given.dtype == own.dtype
+            if not same or given.shape != own.shape:
+                raise DataError("restore takes what trainer.snapshot() gave for the same step")
+        self._take(arrays)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters and states to a safetensors file, whole or not at all."""
+        checkpoint.write_weights(path, self._runner.arrays)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take parameters and states from a file that `save` wrote for the same step.
+
+        Guarantees: nothing changes unless every name, shape and dtype fits.
+        """
+        self._take(checkpoint.read_weights(path, self._runner.arrays))
+
+    def _take(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        with interrupts_held():
+            for name, own in self._runner.arrays.items():
+                np.copyto(own, arrays[name])
