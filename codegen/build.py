@@ -127,7 +127,7 @@ NUMBA_CUDA = Dialect(
     ("math", "np", "cuda", *_DTYPES),
     NUMBA.builtins,
     NUMBA.attributes
-    | frozenset("copy_to_host device_array grid jit local to_device".split()),
+    | frozenset(["copy_to_host", "device_array", "grid", "jit", "local", "to_device"]),
     NUMBA.nodes,
 )
 
@@ -247,10 +247,10 @@ def build_numba_cuda(source: str, name: str) -> Callable[..., Any]:
     from numba import config, cuda
 
     tree = _module(source, name, NUMBA_CUDA)
-    if not cuda.is_available():
+    if not cuda.is_available():  # type: ignore[no-untyped-call]
         raise RuntimeError("there is no CUDA device, and Numba's simulator is not switched on")
     file = str(source_file(source, name))
-    simulated = config.ENABLE_CUDASIM
+    simulated: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
     bound = {"math": _total_math() if simulated else math, "np": np, "cuda": cuda}
     return _run(tree, file, name, NUMBA_CUDA, bound | {d: getattr(np, d) for d in _DTYPES})
 

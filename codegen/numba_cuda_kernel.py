@@ -26,7 +26,7 @@ from codegen.loops.walk import indices, inside, read_names, written_names
 from codegen.names import Names, comment_safe
 from codegen.numba_scalars import Scope, index
 from codegen.numba_statements import Body
-from codegen.printer import Bin, Cmp, Expr, Name, Seq, call, flat, integer, layout
+from codegen.printer import Bin, Cmp, Expr, Name, Seq, call, layout
 from codegen.program import Buffer, Dtype
 
 __all__ = ["Kernel", "Surroundings", "dtype_name", "kernel", "product"]

@@ -29,8 +29,7 @@ one instruction of a*b + c, which rounds once.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from codegen import numba_cuda_helpers, numba_helpers
 from codegen.functions import NUMBA_HELPERS, UnsupportedFunction, helper_source, helpers_needed
@@ -43,9 +42,17 @@ from codegen.loops.threads import threads
 from codegen.loops.walk import indices, inside, read_names, written_names
 from codegen.names import LENGTH, RESERVED, Names
 from codegen.numba_cuda_kernel import Surroundings, dtype_name, kernel, product
+from codegen.numba_function import (
+    DTYPES,
+    Function,
+    imports,
+    kernel_function,
+    main_function,
+    size_lines,
+    stored,
+)
 from codegen.numba_scalars import Scope, index
 from codegen.numba_statements import Body
-from codegen.numba_text import _DTYPES as DTYPES, _Function as Function, _kernel as kernel_function, _main as main_function, _sizes as size_lines, _stored as stored
 from codegen.printer import WIDTH, Expr, Item, Name, Seq, call, flat, integer, layout, method
 from codegen.program import Buffer, Dtype, Number, Program
 from codegen.text_module import constant_data, header
@@ -106,7 +113,7 @@ class _Module:
         blocks = [*([_BLOCKS.split("\n")] if sized else []), *self.helper_texts(), *found]
         doc = f"{loops.doc}\n{stored(loops)}".strip()
         top = header(loops.name, doc, loops.dims, loops.arrays, "Numba CUDA")
-        imported = _imports("\n".join(line for block in (data, *blocks) for line in block))
+        imported = imports("\n".join(line for block in (data, *blocks) for line in block), ["cuda"])
         first = [*top, *imported, *([""] if data else []), *data]
         if sized:
             first, blocks = [*first, "", *blocks[0]], blocks[1:]
@@ -120,16 +127,6 @@ class _Module:
             for library in (numba_helpers, numba_cuda_helpers)
             for name in helpers_needed(used, library)
         ]
-
-
-def _imports(text: str) -> list[str]:
-    """The imports that a text needs."""
-    used = {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
-    lines = ["import math", ""] if "math" in used else []
-    lines += ["import numpy as np"] if "np" in used else []
-    lines.append("from numba import cuda")
-    dtypes = [d for d in DTYPES if d in used]
-    return [*lines, *([f"from numpy import {', '.join(dtypes)}"] if dtypes else [])]
 
 
 # --- a function that launches ---------------------------------------------------------------------
@@ -248,10 +245,10 @@ class _Host(Body):
                 made = [line for s in stmts[n:] for line in self.allocated(s) if outside]
                 return [*found, *made, *self.launched((), stmts[n:], part, pad)]
             made = self.allocated(stmt) if outside else []
-            last = stmt is stmts[-1] or part is None
+            own = part if part is None or stmt is stmts[-1] else Part(part.name, ())
             if self.hosted(stmt) and found:
                 found.append("")
-            found += self.one(stmt, pad, part if last else Part(part.name, ()), made)
+            found += self.one(stmt, pad, own, made)
         return found
 
     def one(self, stmt: Stmt, pad: str, part: Part | None, made: Sequence[str]) -> list[str]:

@@ -21,44 +21,44 @@ at most 100 characters; equal programs give equal bytes.
 
 from __future__ import annotations
 
-import ast
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from codegen import numba_helpers
 from codegen.functions import NUMBA_HELPERS, helper_source, helpers_needed
-from codegen.index import Loop
 from codegen.loops import default
 from codegen.loops.from_program import from_program
-from codegen.loops.nest import Call, Declare, Kernel, Loops, Stmt
-from codegen.loops.walk import inside, written_names
+from codegen.loops.nest import Call, Declare, Loops
+from codegen.loops.walk import inside
 from codegen.names import RESERVED, Names
 from codegen.numba_blocks import blocked, carried, rests
+from codegen.numba_function import (
+    DTYPES,
+    Function,
+    imports,
+    kernel_function,
+    main_function,
+    size_lines,
+    stored,
+)
 from codegen.numba_kernels import shared
-from codegen.numba_scalars import Scope, index
+from codegen.numba_scalars import Scope
 from codegen.numba_statements import Body
-from codegen.polynomial import added, buffer_bytes, spelled
 from codegen.printer import (
     WIDTH,
-    Attr,
-    Bin,
     Expr,
-    Item,
     Name,
     Seq,
     call,
     filled,
     flat,
-    integer,
     layout,
 )
 from codegen.program import Buffer, Dtype, Program
-from codegen.sizes import found_sizes
 from codegen.text_module import constant_data, header
 
 __all__ = ["emit", "emit_loops", "scheduled"]
 
-_DTYPES = ("float32", "float64", "int32", "int64", "uint32", "uint64")
-_TAKEN = (*RESERVED, *NUMBA_HELPERS, "math", "njit", "types", *_DTYPES)
+_TAKEN = (*RESERVED, *NUMBA_HELPERS, "math", "njit", "types", *DTYPES)
 
 
 def scheduled(program: Program) -> Loops:
@@ -76,56 +76,14 @@ def emit_loops(loops: Loops) -> str:
     return _Module(loops).text()
 
 
-@dataclass(frozen=True)
-class _Function:
-    """What the main function and a kernel have in common."""
-
-    name: str
-    dims: tuple[str, ...]
-    arguments: tuple[Buffer, ...]
-    writes: tuple[str, ...]
-    scratch: tuple[Buffer, ...]
-    body: tuple[Stmt, ...]
-    outputs: tuple[str, ...] = ()
-    integers: tuple[Loop, ...] = ()
-    names: tuple[str, ...] = ()  # of the integers
-
-
-def _main(loops: Loops) -> _Function:
-    marks = {k.name: tuple(b.name in k.writes for b in k.arrays) for k in loops.kernels}
-    return _Function(
-        loops.name,
-        tuple(d.name for d in loops.dims),
-        loops.arguments,
-        tuple(written_names(loops.body, marks)),
-        tuple(b for b in loops.arrays if b.role == "scratch"),
-        loops.body,
-        loops.outputs,
-    )
-
-
-def _kernel(kernel: Kernel) -> _Function:
-    return _Function(
-        kernel.name,
-        tuple(d.name for d in kernel.dims),
-        kernel.arrays,
-        kernel.writes,
-        tuple(b for b in kernel.scratch if b.role == "scratch"),
-        kernel.body,
-        (),
-        kernel.integers,
-        kernel.names,
-    )
-
-
 class _Module:
     """A module while it is written; its names are settled before any function is."""
 
     def __init__(self, loops: Loops) -> None:
         self.loops = loops
         self.names = Names(_TAKEN)
-        stored = (loops.arrays, *(k.scratch for k in loops.kernels))
-        self.constants = [b for arrays in stored for b in arrays if b.role == "constant"]
+        known = (loops.arrays, *(k.scratch for k in loops.kernels))
+        self.constants = [b for arrays in known for b in arrays if b.role == "constant"]
         called = [loops.name, *(k.name for k in loops.kernels), *(b.name for b in self.constants)]
         self.local = {name: self.names(name) for name in called}
         self.taken = (*_TAKEN, *self.local.values())
@@ -135,22 +93,22 @@ class _Module:
 
     def text(self) -> str:
         loops = self.loops
-        functions = [self.function(_kernel(k)) for k in loops.kernels]
-        functions.append(self.function(_main(loops)))
+        functions = [self.function(kernel_function(k)) for k in loops.kernels]
+        functions.append(self.function(main_function(loops)))
         data = [line for b in self.constants for line in constant_data(self.local[b.name], b)]
         blocks = [*self.helper_texts(), *functions]
         kinds = self.type_lines()
         head = [*kinds, *([""] if kinds and data else []), *data]
         said = loops.doc.strip() or f"{loops.name}: generated Numba code."
-        doc = f"{said}\n{_stored(loops)}"
+        doc = f"{said}\n{stored(loops)}"
         top = header(loops.name, doc, loops.dims, loops.arrays, "Numba")
-        imported = _imports("\n".join(["\n".join(b) for b in ([*head], *blocks)]))
+        imported = imports("\n".join(["\n".join(b) for b in ([*head], *blocks)]), ("njit", "types"))
         first = [*top, *imported, *([""] if head else []), *head]
         return "\n\n\n".join("\n".join(block) for block in (first, *blocks)) + "\n"
 
     # --- functions -------------------------------------------------------------------------------
 
-    def function(self, f: _Function) -> list[str]:
+    def function(self, f: Function) -> list[str]:
         """The lines of one function, its decorator first."""
         arrays = (*f.arguments, *f.scratch, *self.constants)
         f = replace(f, body=rests(carried(f.body, arrays, self.taken)))
@@ -160,7 +118,7 @@ class _Module:
         for loop, name in zip(f.integers, f.names, strict=True):
             scope.loops[loop] = body.loop_name(name)
         lines = body.lines(f.body, f.scratch)
-        sizes, missing = _sizes(scope, f)
+        sizes, missing = size_lines(scope, f)
         self.given[f.name] = missing
         returned = [Name(scope.local[o]) for o in f.outputs]
         if returned:
@@ -181,7 +139,7 @@ class _Module:
             *(lines or ["    return"]),
         ]
 
-    def scope(self, f: _Function, names: Names) -> Scope:
+    def scope(self, f: Function, names: Names) -> Scope:
         """The names of a function: its arrays and storage first, as they are called."""
         declared = [s.array for s in inside(f.body) if isinstance(s, Declare)]
         handed = {a for s in inside(f.body) if isinstance(s, Call) for a in s.arguments}
@@ -231,14 +189,6 @@ class _Module:
         return found
 
 
-def _stored(loops: Loops) -> str:
-    """How much these loops allocate: less than the program's values, where they are fused."""
-    bodies = [(loops.arrays, loops.body), *((k.scratch, k.body) for k in loops.kernels)]
-    made = [b for arrays, _ in bodies for b in arrays if b.role == "scratch"]
-    made += [s.array for _, body in bodies for s in inside(body) if isinstance(s, Declare)]
-    return f"stored by these loops: {spelled(added(map(buffer_bytes, made)))} bytes"
-
-
 def _decorator(kinds: list[str]) -> list[str]:
     """``@njit((types of the arguments), error_model="numpy")``."""
     inside = ", ".join(kinds) + ("," if len(kinds) == 1 else "")
@@ -247,31 +197,3 @@ def _decorator(kinds: list[str]) -> list[str]:
         return [line]
     rows = filled("        ", kinds)
     return ["@njit(", "    (", *rows, "    ),", '    error_model="numpy",', ")"]
-
-
-def _sizes(scope: Scope, f: _Function) -> tuple[list[str], tuple[str, ...]]:
-    """Lines that find the used dimensions from shapes, and those that no shape tells."""
-    wanted = tuple(d for d in f.dims if d in scope.used)
-    found, missing = found_sizes(f.arguments, wanted)
-    known: dict[str, str] = {}
-    for one in found:
-        shape = Attr(Name(scope.local[one.array]), "shape")
-        extent: Expr = Item(shape, (integer(one.axis),))
-        if one.rest.terms or one.rest.const:
-            extent = Bin("-", extent, index(scope, one.rest))
-        if one.factor != 1:
-            extent = Bin("//", extent, integer(one.factor))
-        known[one.dim] = flat(extent)
-    used = {*wanted, *scope.used}
-    return [f"    {scope.sizes[d]} = {text}" for d, text in known.items() if d in used], missing
-
-
-def _imports(text: str) -> list[str]:
-    """The imports that a text needs."""
-    tree = ast.parse(text)
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    lines = ["import math", ""] if "math" in used else []
-    lines += ["import numpy as np"] if "np" in used else []
-    lines.append("from numba import njit, types" if "types" in used else "from numba import njit")
-    dtypes = [d for d in _DTYPES if d in used]
-    return [*lines, *([f"from numpy import {', '.join(dtypes)}"] if dtypes else [])]

@@ -5,7 +5,8 @@ a name made of the hash of its bytes: ``<cache>/symprop/training_step_1f0c....py
 
 Guarantees: the folder is the user's own and nobody else can write to it, or a fresh private one is
 made; a file appears whole or not at all, and one that holds something else is replaced; equal text
-gives the same path. Nothing that runs is ever read from here: what is compiled is the text itself.
+gives the same path. The texts used last are kept, ``KEPT`` of them. Nothing that runs is ever read
+from here: what is compiled is the text itself.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import os
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
 __all__ = ["source_file"]
+
+KEPT = 500  # some megabytes; a process that still runs an older text only loses its lines
 
 
 def source_file(source: str, name: str) -> Path:
@@ -28,11 +32,24 @@ def source_file(source: str, name: str) -> Path:
     path = folder / f"{name}_{blake2b(data, digest_size=8).hexdigest()}.py"
     try:
         if path.read_bytes() == data:
+            os.utime(path)
             return path
     except OSError:
         pass
     _write(path, data)
+    _prune(folder)
     return path
+
+
+def _prune(folder: Path) -> None:
+    """Removes the texts that were used longest ago; another process may be doing the same."""
+    used: list[tuple[float, Path]] = []
+    for path in folder.glob("*.py"):
+        with suppress(OSError):
+            used.append((path.stat().st_mtime, path))
+    for _, path in sorted(used)[:-KEPT]:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -82,7 +82,8 @@ Rate = Annotated[
     float | None, typer.Option(help="Learning rate of Adam, for a loss.", show_default="0.001")
 ]
 Runs = Annotated[
-    str | None, typer.Option(help="What runs the code: numpy or numba.", show_default="numpy")
+    str | None,
+    typer.Option(help="What runs the code: numpy, numba or numba-cuda.", show_default="numpy"),
 ]
 
 
@@ -117,7 +118,9 @@ def explain(
 @app.command()
 def source(
     model: Model,
-    backend: Annotated[str, typer.Option(help="numpy, numba, program or loops.")] = "numpy",
+    backend: Annotated[
+        str, typer.Option(help="numpy, numba, numba-cuda, program or loops.")
+    ] = "numpy",
     dtype: Annotated[Width, typer.Option(help="What it computes in.")] = Width.FLOAT32,
     as_json: AsJson = False,
 ) -> None:

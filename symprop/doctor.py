@@ -8,7 +8,9 @@ no network; every backend of the pipeline is there.
 
 from __future__ import annotations
 
+import os
 import platform
+from ctypes.util import find_library
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ OPTIONAL = (
 )
 # What a backend needs beyond what symprop requires.
 NEEDS: dict[str, tuple[str, ...]] = {"numpy": (), "numba": ("numba",), "numba-cuda": ("numba",)}
+DEVICES = ("numba-cuda",)  # backends that need a device
 
 
 class Fact(NamedTuple):
@@ -78,10 +81,20 @@ def facts() -> list[Fact]:
 def backend(name: str) -> Fact:
     """Whether a backend can run here."""
     missing = [p for p in ("numpy", *NEEDS[name]) if installed(p) is None]
+    if not missing and name in DEVICES and not device():
+        missing = ["a CUDA device, or NUMBA_ENABLE_CUDASIM=1 for Numba's simulator of one"]
     detail = f"needs {', '.join(missing)}" if missing else "ready"
     return Fact(f"backend {name}", "backend", not missing, detail)
 
 
+def device() -> bool:
+    """Whether there is a driver for CUDA devices, or Numba is told to simulate one."""
+    simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "") not in ("", "0")
+    return simulated or any(map(find_library, ("cuda", "nvcuda")))
+
+
 def report() -> str:
     """The facts as text."""
-    return "\n".join(f"{fact.name:<16}{fact.detail}" for fact in facts())
+    found = facts()
+    width = max(len(fact.name) for fact in found) + 2
+    return "\n".join(f"{fact.name:<{width}}{fact.detail}" for fact in found)

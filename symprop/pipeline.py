@@ -8,6 +8,7 @@
     verify    the program is valid, or a fault is named                     codegen.verify
     emit      the program as the text of a backend                          codegen.numpy_text,
               (numba: as nests under the default schedule first)            codegen.numba_text
+              (numba-cuda: nests under the one for threads)            codegen.numba_cuda_text
 
 In: ``Work``: named outputs, updates, a backend, a width for "float". Out: the same with a program
 and its text; ``symprop.function`` makes functions of them.

@@ -154,11 +154,56 @@ def recurrent() -> Any:
     return prop.mean(last * last) + prop.mean(every)
 
 
+def masked() -> Any:
+    """Attention that a mask given as data lets see some places only."""
+    x, mask = prop.input("x", "time=4 feature=3"), prop.input("mask", "4 4", dtype="bool")
+    q, k = weight("Wq", (3, 3)), weight("Wk", (3, 3))
+    h = prop.attention(x @ q.T, x @ k.T, x, mask=mask)
+    return prop.mean(h * h)
+
+
+def gated() -> Any:
+    """A cell of two states, backwards over sequences whose samples come first."""
+    x, target = prop.input("x", "n time=3 feature=2"), prop.input("target", "n 4")
+    w, u = weight("gate.w", (4, 2)), weight("gate.u", (4, 4))
+    zero = prop.broadcast_to(prop.constant([[0.0] * 4]), (x.shape[0], 4))
+
+    @prop.region("mix")
+    def mix(c: Any, f: Any, a: Any) -> Any:
+        return f * c + (1 - f) * prop.tanh(a)
+
+    def step(state: Any, now: Any) -> Any:
+        h, c = state
+        a = (now @ w.T + h @ u.T).named("inner")
+        c = mix(c, prop.sigmoid(a), a)
+        return (prop.tanh(c), c), a * c
+
+    (h, _), ys = prop.scan(step, (zero, zero), prop.transpose(x, (1, 0, 2)), reverse=True)
+    return prop.mse(h, target) + prop.mean(ys * ys)
+
+
+def nested() -> Any:
+    """A recurrence in the step of another."""
+    x = prop.input("x", "time=3 feature=2")
+    w = weight("w", (2, 2))
+
+    def inner(h: Any, _: Any) -> Any:
+        return prop.tanh(h @ w), None
+
+    def outer(h: Any, now: Any) -> Any:
+        h, _ = prop.scan(inner, h + now, length=2)
+        return h, None
+
+    h, _ = prop.scan(outer, prop.parameter("start", (2,), prop.Zeros()), x)
+    return prop.mean(h * h)
+
+
 NETWORKS: dict[str, Callable[[], Any]] = {
     f.__name__: f
     for f in (
         digits, raw, sigmoid_mse, one_sample, linear, own_softmax, shared, two_inputs,
-        convolution, attention, plain_attention, embedding, layer_norm, batch_norm, recurrent,
+        convolution, attention, plain_attention, embedding, layer_norm, batch_norm, recurrent, masked,
+        gated, nested,
     )
 } | {"one_output": lambda: sigmoid_mse(1)}  # fmt: skip
 
@@ -171,7 +216,9 @@ def data(loss: Any, batch: int = BATCH, seed: int = 0) -> dict[str, Any]:
         if leaf.kind != "input":
             continue
         shape = tuple(batch if d.value is None else d.value for d in leaf.dims)
-        if leaf.dtype == "int64":
+        if leaf.dtype == "bool":
+            found[leaf.name] = rng.random(shape) < 0.6
+        elif leaf.dtype == "int64":
             found[leaf.name] = rng.integers(0, (leaf.high.value or 0) + 1, size=shape)
         else:
             found[leaf.name] = rng.normal(size=shape).round(2)

@@ -9,11 +9,14 @@ import pytest
 from checking import data_for, gap
 from explained import BATCH, NETWORKS, data
 from random_networks import Network
+from test_golden import MODELS
 
 import symprop as prop
+from codegen.index import Gather
 from symprop import oracle
 from symprop.explain import algebra as al
 from symprop.explain import notation as nt
+from symprop.explain.blocks import Grid, Say
 from symprop.explain.evaluate import Values, formula_value
 from symprop.explain.notation import Equation
 from symprop.explain.page import Explanation
@@ -30,17 +33,14 @@ class Checked:
     """The oracle's values for everything that a page names."""
 
     def __init__(self, page: Explanation, sizes: dict[str, int] = SIZES) -> None:
-        made = page._made
         wanted: dict[Node, None] = {}
         for e in page.equations:
             wanted[e.node] = None
             for side in (e.left, *e.middle, e.right):
                 wanted.update((n, None) for n in nodes_of(side))
-        self.inner = {n: None for s in made.steps.values() for n in s.symbols}
-        arrays: dict[Node, Any] = {}
-        for group in (list(self.inner), [n for n in wanted if n not in self.inner]):
-            given = data_for(group, sizes=sizes)
-            arrays.update(zip(group, oracle.evaluate(group, given), strict=True))
+        nodes = list(wanted)
+        given = data_for(nodes, sizes=sizes)
+        arrays = dict(zip(nodes, oracle.evaluate(nodes, given), strict=True))
         self.values = Values(arrays, sizes)
 
     def sides(self, e: Equation) -> list[nt.Formula]:
@@ -63,6 +63,51 @@ def nodes_of(side: nt.Formula) -> list[Node]:
             found.append(f.symbol.node)
         found += [a.source for ix in nt.indices(f) for a in ix.atoms() if hasattr(a, "source")]
     return found
+
+
+EVERY = NETWORKS | {f"golden_{name}": lambda make=make: make()[0] for name, make in MODELS.items()}
+
+
+@pytest.mark.parametrize("notation", ["matrix", "index"])
+@pytest.mark.parametrize("name", EVERY)
+def test_every_symbol_on_the_right_is_stated_on_the_page(name: str, notation: str) -> None:
+    page = prop.explain(EVERY[name](), notation=notation)
+    stated = {key(f.symbol) for e in page.equations for f in nt.inside(e.left) if named(f)}
+    stated |= declared(page)
+    for e in page.equations:
+        for side in (*e.middle, e.right):
+            read = [f.symbol for f in nt.inside(side) if named(f)]
+            read += [page.printer.symbols[n] for n in tables_of(side)]
+            for symbol in read:
+                leaf = isinstance(symbol.node, Leaf) and symbol.node.scope is None
+                assert leaf or key(symbol) in stated, f"{symbol} of {e}"
+
+
+def declared(page: Explanation) -> set[Any]:
+    """What a sentence says of a result: the last step's, every step's, an operation's."""
+    keys = ("recurrence_last", "recurrence_all")
+    says = [b for s in page.sections for b in s.blocks if isinstance(b, Say) and b.key in keys]
+    values = [v for say in says for _, v in say.values if isinstance(v, nt.Sym)]
+    grids = [b for s in page.sections for b in s.blocks if isinstance(b, Grid)]
+    inner = [row[0].symbol for b in grids for row in b.rows if row[-1] == Say("inner_result")]
+    return {key(v.symbol) for v in values} | {key(symbol) for symbol in inner}
+
+
+def named(f: nt.Formula) -> bool:
+    """Whether a formula is a symbol, or an element of one."""
+    return isinstance(f, nt.Sym | nt.Ref | nt.Flat)
+
+
+def key(symbol: nt.Symbol) -> Any:
+    """What a symbol is called, whichever of its samples or steps is meant."""
+    of = key(symbol.of) if symbol.of is not None else None
+    return symbol.capital.lower() or symbol.base, symbol.sub, of
+
+
+def tables_of(side: nt.Formula) -> list[Node]:
+    """The values that an index reads."""
+    atoms = [a for f in nt.inside(side) for ix in nt.indices(f) for a in ix.atoms()]
+    return [a.source for a in atoms if isinstance(a, Gather)]
 
 
 @pytest.mark.parametrize("notation", ["matrix", "index"])

@@ -96,7 +96,8 @@ def test_every_language_says_everything_with_the_same_names() -> None:
 
 def test_every_word_is_said_somewhere() -> None:
     said: set[str] = set()
-    for name in ("digits", "one_output", "attention", "batch_norm", "recurrent", "convolution"):
+    for name in ("digits", "one_output", "attention", "batch_norm", "recurrent", "convolution",
+                     "gated", "nested"):  # fmt: skip
         loss = NETWORKS[name]()
         page = prop.explain(loss, optimizer=prop.Adam(1e-3), at=data(loss))
         said |= set(re.findall(r"'(\w+)'", repr(page.sections)))

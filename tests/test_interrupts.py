@@ -16,12 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from backends import every_backend
 
 import symprop as prop
-from symprop.pipeline import BACKENDS
 from symprop.progress import interrupts_held
-
-every_backend = pytest.mark.parametrize("backend", list(BACKENDS))
 
 
 @cache

@@ -257,4 +257,4 @@ def test_starts_that_do_not_fit_are_refused() -> None:
 
 
 def test_every_backend_has_one_row() -> None:
-    assert list(pipeline.BACKENDS) == ["numpy", "numba"]
+    assert list(pipeline.BACKENDS) == ["numpy", "numba", "numba-cuda"]

@@ -4,13 +4,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import backends
 import numpy as np
 import pytest
 
 import symprop as prop
 from symprop.errors import DataError, DeclarationError, ShapeError, SympropError, UnsupportedError
 from symprop.optimizers import OPTIMIZERS
-from symprop.pipeline import BACKENDS
 
 
 def blobs(count: int = 70, seed: int = 0) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_save_and_load_continue_bit_by_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "backend"),
-    [*((name, "numpy") for name in OPTIMIZERS), *(("Adam", name) for name in BACKENDS)],
+    [*((name, "numpy") for name in OPTIMIZERS), *backends.parameters("Adam")],
 )
 def test_a_training_that_was_saved_goes_on_bit_by_bit(
     optimizer: str, backend: str, tmp_path: Path
@@ -206,7 +206,7 @@ def test_a_bare_loop_trains_without_a_trainer() -> None:
         np.testing.assert_allclose(weights[name], array, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", list(BACKENDS))
+@backends.every_backend
 def test_every_backend_trains_predicts_and_evaluates(backend: str) -> None:
     data, trainers = blobs(), [step().compile(b, dtype="float64") for b in ("numpy", backend)]
     for trainer in trainers:

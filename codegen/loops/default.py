@@ -33,7 +33,7 @@ from codegen.loops.turns import accesses
 from codegen.loops.walk import bodies, inside, written_names
 from codegen.program import Buffer
 
-__all__ = ["default", "scheduled"]
+__all__ = ["Plan", "default", "scheduled"]
 
 
 def default(loops: Loops) -> tuple[Directive, ...]:
@@ -43,7 +43,7 @@ def default(loops: Loops) -> tuple[Directive, ...]:
 
 def scheduled(loops: Loops) -> Loops:
     """Unscheduled nests with the default schedule applied."""
-    plan = _Plan(loops)
+    plan = Plan(loops)
     plan.order()
     plan.fuse()
     plan.localise()
@@ -73,7 +73,7 @@ class _Group:
         )
 
 
-class _Plan:
+class Plan:
     """The schedule so far, applied."""
 
     def __init__(self, loops: Loops) -> None:

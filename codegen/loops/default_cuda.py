@@ -19,10 +19,10 @@ from __future__ import annotations
 from math import prod
 
 from codegen.index import Ix
-from codegen.loops.default import _Plan as Plan
+from codegen.loops.default import Plan
 from codegen.loops.directives import Directive, Fuse, Localise
 from codegen.loops.finding import arrays_at, part
-from codegen.loops.nest import Declare, For, Loops, Part
+from codegen.loops.nest import Declare, For, Loops, Part, Stmt
 from codegen.loops.scope import Scope
 from codegen.loops.threads import threads
 from codegen.loops.walk import inside
@@ -86,8 +86,8 @@ class _Plan(Plan):
                 scope = Scope(kernel.dims, scope.arrays, loops=kernel.integers, names=names)
         for outer in place.around:
             scope = scope.inside(outer)
-        nest = place.part.body[0]
-        found = threads(nest, scope, {k.name: k for k in self.loops.kernels}).loops
+        nest: Stmt = place.part.body[0]
+        found = threads(place.part.body[0], scope, {k.name: k for k in self.loops.kernels}).loops
         for f in found:
             if not isinstance(nest, For) or nest.loop is not f.loop or f.low or f.high:
                 return ()

@@ -34,6 +34,7 @@ from symprop.explain.notation import (
     form,
     indexed,
     inside,
+    rebuilt,
 )
 from symprop.graph import Leaf
 
@@ -176,6 +177,11 @@ def _element(factor: Formula) -> int:
     if isinstance(node, Leaf):
         return 1 if node.kind == "parameter" else 3
     return 2 if factor.symbol.of is not None or factor.symbol.base == ERROR else 3
+
+
+def arranged(of: Formula) -> Formula:
+    """The formula with the factors of its products in order again."""
+    return rebuilt(of, lambda f: mul(*map(arranged, f.factors)) if isinstance(f, Mul) else None)
 
 
 def power(of: Formula, n: int) -> Formula:

@@ -11,7 +11,7 @@ graph's derivative, never its source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,12 @@ def claims(
         loss = _loss(net, symbols, parts)
         shown = loss if _holds(loss, values) else None
         jacobian = _jacobian(value, symbols.of[value], parts.p)
-        own = () if read is not None or index else _delta(net, symbols, value, parts)
+        own: tuple[Equation, ...] = ()
+        if index:
+            line = replace(collapse, sample=None, middle=())
+            own = () if line.right == delta.right else (line,)
+        elif read is None:
+            own = _delta(net, symbols, value, parts)
         return Claims(jacobian[:1] if index else jacobian, shown, collapse, own)
     return None
 

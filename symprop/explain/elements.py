@@ -35,7 +35,10 @@ from symprop.explain.notation import Formula, Symbol
 from symprop.graph import At, IndexOf, Node, Output, Reading, Reduce
 from symprop.make import fresh
 
-__all__ = ["Elements", "Entries", "Normalised", "Slope", "called", "entry_of", "flattened", "moved", "size_of"]
+__all__ = [
+    "Elements", "Entries", "Normalised", "Slope", "called", "entry_of", "flattened", "moved",
+    "size_of",
+]  # fmt: skip
 
 INNER = 1000  # the first position of a summed loop: after every axis of a value
 

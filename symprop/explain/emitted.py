@@ -45,9 +45,9 @@ _Z = Symbol("z", "", new_leaf("input", "z", (), "float"), 0)
 _H = Symbol("h", "", new_leaf("input", "h", (), "float"), 0)
 
 
-def emitted(net: Network) -> Section | None:
-    """The section, or None where no activation and no softmax occurs."""
-    functions = dict.fromkeys(slope.fn for slope in net.slopes.values())
+def emitted(net: Network, more: Sequence[Function] = ()) -> Section | None:
+    """The section, or None where no activation and no softmax occurs; ``more``: of recurrences."""
+    functions = dict.fromkeys([*(slope.fn for slope in net.slopes.values()), *more])
     rows: list[tuple[Cell, ...]] = []
     says: list[Block] = []
     for fn in functions:

@@ -41,7 +41,7 @@ class Latex:
 
     def symbol(self, base: str, sub: str, index: str, upright: bool) -> str:
         text = rf"\mathrm{{{escaped(base)}}}" if upright else self.letter(base)
-        marks = [m for m in (self.mark(sub), index.replace("′", "'")) if m]
+        marks = [m for m in (self.mark(sub), index.replace("′", "'").replace("−", "-")) if m]
         return f"{text}_{{{','.join(marks)}}}" if marks else text
 
     def mark(self, sub: str) -> str:

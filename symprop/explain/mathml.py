@@ -46,10 +46,18 @@ class MathML:
     def symbol(self, base: str, sub: str, index: str, upright: bool) -> str:
         text = self.letter(base)
         marks = [self.mark(sub)] if sub else []
-        marks += [self.letter(index)] if index else []
+        marks += [self.index(index)] if index else []
         if not marks:
             return text
         return f"<msub>{text}{_row(_mo(',').join(marks))}</msub>"
+
+    def index(self, text: str) -> str:
+        """n, or t − 1."""
+        for sign in "+−":
+            letter, found, number = text.partition(sign)
+            if found:
+                return _row(self.letter(letter), _mo(sign), f"<mn>{number}</mn>")
+        return self.letter(text)
 
     def mark(self, sub: str) -> str:
         return f"<mn>{sub}</mn>" if sub.isdecimal() and sub.isascii() else self.letter(sub)

@@ -3,7 +3,7 @@
     formula := number | constant "pi"
              | symbol                          -- of the whole batch, or of one sample
              | symbol[ix, ...]                 -- one element (index notation)
-             | flat(symbol) | flat(symbol)[ix] -- its entries in row-major order, one sample's or all
+             | flat(symbol) | flat(symbol)[ix] -- its entries in row-major order
              | ix                              -- the value of an index or a size
              | 1                               -- a column of ones
              | formula + ... | formula * ...   -- entry by entry; a scalar meets every entry
@@ -32,7 +32,8 @@ Guarantees: data alone: nothing here changes, prints or computes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 
 from codegen.index import Guard, Ix, Loop
@@ -40,9 +41,10 @@ from symprop.graph import Node
 from symprop.term import Function
 
 __all__ = [
-    "Add", "Along", "Bracket", "Call", "Cases", "Compare", "Constant", "Diagonal", "Equation", "Flat", "Formula",
-    "Logic", "Mat", "Mul", "Norm", "Num", "OneHot", "Ones", "Partial", "Pow", "Ref", "Row", "Size",
-    "Sym", "Symbol", "Total", "Transposed", "form", "indexed", "indices", "inside", "parts",
+    "Add", "Along", "Bracket", "Call", "Cases", "Compare", "Constant", "Diagonal", "Equation",
+    "Flat", "Formula", "Logic", "Mat", "Mul", "Norm", "Num", "OneHot", "Ones", "Partial", "Pow",
+    "Ref", "Row", "Size", "Sym", "Symbol", "Total", "Transposed", "form", "indexed", "indices",
+    "inside", "parts", "rebuilt",
 ]  # fmt: skip
 
 
@@ -51,7 +53,8 @@ class Symbol:
     """A value's letter: ``W`` with ``sub`` 1, or the derivative of the loss in ``of``.
 
     ``batch`` is the axis of the value that counts samples, None where there is none; ``rank`` the
-    number of its axes. ``code`` is its name in the user's program.
+    number of its axes. ``code`` is its name in the user's program. In a recurrence ``batch`` counts
+    steps, and ``step`` says which one is meant: 0 for t, -1 for t - 1.
     """
 
     base: str
@@ -62,6 +65,7 @@ class Symbol:
     of: Symbol | None = None
     code: str = ""
     capital: str = ""
+    step: int | None = None
 
     def __repr__(self) -> str:
         return f"dL/d{self.of!r}" if self.of else f"{self.base}_{self.sub}"
@@ -359,6 +363,21 @@ def parts(of: Formula) -> tuple[Formula, ...]:
             return c, a, b
         case _:
             return ()
+
+
+def rebuilt(of: Formula, change: Callable[[Formula], Formula | None]) -> Formula:
+    """The formula with parts replaced, outer first; ``change`` gives None to look inside."""
+    new = change(of)
+    if new is not None:
+        return new
+    found: dict[str, object] = {}
+    for item in fields(of):  # type: ignore[arg-type]
+        value = getattr(of, item.name)
+        if isinstance(value, Formula):
+            found[item.name] = rebuilt(value, change)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Formula):
+            found[item.name] = tuple(rebuilt(v, change) for v in value)
+    return replace(of, **found) if found else of  # type: ignore[type-var]
 
 
 def inside(of: Formula) -> list[Formula]:

@@ -165,7 +165,7 @@ def _of_sample(data: Data, of: nt.Sym | nt.Flat, place: int | None) -> Any:
     if isinstance(of, nt.Flat):
         rows = flat_rows(of.symbol, array)
         return rows[place] if one else rows
-    return np.take(array, place, of.symbol.batch) if one else array
+    return np.take(array, place, of.symbol.batch) if one else array  # type: ignore[arg-type]
 
 
 def _norms(made: Page, data: Data) -> list[Block]:

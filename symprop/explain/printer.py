@@ -34,6 +34,8 @@ _SHORT = (
     nt.Bracket,
 )  # what stands above a fraction's bar
 LETTERS = "ijklmpqrsuvwabcdefgh"
+LARGEST = 10_000  # the denominator of a factor that is written as a fraction
+CLOCKS = "tsrk"  # letters of the step of a recurrence
 
 
 def _opposite(g: Guard, h: Guard) -> bool:
@@ -42,11 +44,19 @@ def _opposite(g: Guard, h: Guard) -> bool:
     return g is not h and g.kind == h.kind == ">=" and a is b * -1
 
 
+def clock_of(taken: Collection[str]) -> str:
+    """The letter of the step of a recurrence: t where no value is called so."""
+    return next((c for c in CLOCKS if c not in taken), "t")
+
+
 def letters_of(equation: Equation, taken: Collection[str] = ()) -> dict[Loop, str]:
-    """A letter for every index: n for samples, i, j, k, ... for the others."""
-    found: dict[Loop, str] = {}
-    free = iter([c for c in LETTERS if c not in taken])
-    samples = [f.at for f in _items(equation) if isinstance(f, nt.Sym | nt.Flat) and f.at is not None]
+    """A letter for every index: n for samples, t for steps, i, j, k, ... for the others."""
+    clock = clock_of(taken)
+    found = dict.fromkeys(_clocks(equation), clock)
+    free = iter([c for c in LETTERS if c not in taken and c != clock])
+    samples = [
+        f.at for f in _items(equation) if isinstance(f, nt.Sym | nt.Flat) and f.at is not None
+    ]
     for f in _items(equation):
         if isinstance(f, nt.Ref | nt.Flat) and f.index and f.symbol.batch is not None:
             at = f.index[f.symbol.batch if isinstance(f, nt.Ref) else 0].atom
@@ -63,6 +73,18 @@ def letters_of(equation: Equation, taken: Collection[str] = ()) -> dict[Loop, st
     for v in every:
         if v not in found:
             found[v] = next(free, f"i{len(found)}")
+    return found
+
+
+def _clocks(equation: Equation) -> list[Loop]:
+    """The loops over the steps of a recurrence."""
+    found: list[Loop] = []
+    for f in _items(equation):
+        if isinstance(f, nt.Sym | nt.Flat) and f.symbol.step is not None and f.at is not None:
+            found.append(f.at)
+        if isinstance(f, nt.Ref | nt.Flat) and f.symbol.step is not None and f.index:
+            atom = f.index[0].atom
+            found += [atom] if isinstance(atom, Loop) else []
     return found
 
 
@@ -87,7 +109,9 @@ class Printer:
         self.letters = dict(letters or {})
         self.bound: set[Loop] = set()
         self.hidden: Loop | None = None
+        self.rates = False  # numbers are rates of an update: 0.05, not 1/20
         self.shapes = False  # the sizes of a value under its symbol
+        self.clock = clock_of(self.taken())
 
     def equation(self, equation: Equation) -> str:
         """left = middle = right."""
@@ -102,22 +126,31 @@ class Printer:
 
     def within(self, equation: Equation) -> Printer:
         """A printer with letters for the indices of an equation."""
-        taken = {s.base for s in self.symbols.values()} | set(self.sizes.values())
         own = copy(self)
-        own.letters, own.bound, own.hidden = letters_of(equation, taken), set(), equation.sample
+        own.letters, own.bound = letters_of(equation, self.taken()), set()
+        own.rates = equation.kind in ("update", "definition")
+        own.hidden = None if equation.kind == "step" else equation.sample
         return own
+
+    def taken(self) -> set[str]:
+        """The letters of values and sizes, which no index may have."""
+        return {s.base for s in self.symbols.values()} | set(self.sizes.values())
 
     def shape(self, of: Formula) -> str:
         """The sizes of a symbol: B × 64; nothing for a scalar."""
         assert isinstance(of, nt.Sym)
+        one = of.at is not None or of.symbol.step is not None
         dims = [d for k, d in enumerate(of.symbol.node.dims)
-                if of.at is None or k != of.symbol.batch]  # fmt: skip
+                if not one or k != of.symbol.batch]  # fmt: skip
         return self.to.join([self.ix(d) for d in dims], "×")
 
     def write(self, of: Formula, over: int = SUM) -> str:
         """The formula; in parentheses where it binds less tightly than ``over``."""
         text, own = self.bare(of)
-        return self.to.paren(text) if own < over else text
+        if own >= over:
+            return text
+        condition = isinstance(of, nt.Compare | nt.Logic)  # 1 or 0, as [c]
+        return self.to.bracket(text) if condition else self.to.paren(text)
 
     def bare(self, of: Formula) -> tuple[str, int]:
         """The formula, and how tightly it binds."""
@@ -133,7 +166,7 @@ class Printer:
                 return self.ref(of)
             case nt.Flat(symbol, at, index):
                 whole = self.to.function("flat", False, [self.symbol(symbol, at, bool(index))])
-                return self.element(whole, index), ATOM
+                return self.element(whole, index[1:] if symbol.step is not None else index), ATOM
             case nt.Size(ix):
                 return self.ix(ix), ATOM if ix.atom is not None else SUM
             case nt.Ones():
@@ -210,19 +243,23 @@ class Printer:
     def symbol(self, symbol: Symbol, at: Loop | None, element: bool = False) -> str:
         """A letter: capital for a matrix, small for one sample (with its index inside a sum over
         samples) and for an element."""
-        whole = at is None and not element
+        whole = (at is None or symbol.step is not None) and not element
         if symbol.of is not None:
             return self.to.partial(
                 self.to.symbol(symbol.base, "", "", False), self.symbol(symbol.of, at, element)
             )
         base = symbol.capital if whole and symbol.capital else symbol.base
         index = self.letters[at] if at is not None and at in self.bound else ""
+        if symbol.step is not None:
+            index = self.clock + {-1: "−1", 0: "", 1: "+1"}[symbol.step]
         text = self.to.symbol(base, symbol.sub, index, len(base) > 1)
         return self.to.under(text, self.shape(nt.Sym(symbol, at))) if self.shapes else text
 
     def ref(self, of: nt.Ref) -> tuple[str, int]:
         """An element; times a bracket where guards hold it."""
-        text = self.element(self.symbol(of.symbol, None, True), of.index)
+        timed = of.symbol.step is not None  # the step is a mark of the symbol
+        index = [i for k, i in enumerate(of.index) if not timed or k != of.symbol.batch]
+        text = self.element(self.symbol(of.symbol, None, True), index)
         if not of.guards:
             return text, ATOM
         held = self.to.bracket(self.to.join(self.guards(of.guards), ","))
@@ -352,7 +389,7 @@ class Printer:
 
     def scaled(self, value: Fraction, above: list[Formula], below: list[Formula]) -> str:
         """p/q times the rest: (p - y)/B, or 1/(2B) before a sum."""
-        if value.denominator % 10 == 0:  # a decimal, not a fraction: 0.9 m
+        if self.decimal(value, below):  # 0.9 m
             under, front = [], [self.to.number(value)]
         else:
             under = [self.to.number(Fraction(value.denominator))] if value.denominator != 1 else []
@@ -374,6 +411,14 @@ class Printer:
             top = self.to.join(front, "") or self.to.number(Fraction(1))
             front = [self.to.fraction(top, bottom, False)]
         return self.joined(above, PRODUCT, front) or self.to.number(Fraction(1))
+
+    def decimal(self, value: Fraction, below: Sequence[Formula]) -> bool:
+        """Whether a factor is written 0.9: not 1/20, nor 3/(10 B), which come from sizes."""
+        if value.denominator % 10:
+            return False
+        power = value.denominator == 10 ** (len(str(value.denominator)) - 1)
+        size = any(isinstance(f, nt.Size) for f in below) or (value.numerator == 1 and not power)
+        return self.rates or not size or value.denominator > LARGEST
 
     def stacked(self) -> bool:
         """Whether a fraction is two lines, which need no parentheses."""

@@ -13,7 +13,7 @@ graph; one sample comes first where samples can be told apart, then the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from codegen.index import Dim, Loop
 from symprop.arguments import arguments
@@ -25,7 +25,7 @@ from symprop.explain.emitted import emitted
 from symprop.explain.equations import Lines
 from symprop.explain.network import Network
 from symprop.explain.notation import Equation, Symbol
-from symprop.explain.recurrence import Step, step
+from symprop.explain.recurrence import Recurrences, result
 from symprop.explain.symbols import Symbols, parameters
 from symprop.explain.update import Update, update
 from symprop.graph import Leaf, Node, Output, Scan
@@ -43,8 +43,8 @@ class Page:
     symbols: Symbols
     lines: Lines
     sections: list[Section]
+    steps: Recurrences
     update: Update | None = None
-    steps: dict[Scan, Step] = field(default_factory=dict)
 
     @property
     def output(self) -> Node | None:
@@ -58,7 +58,8 @@ class Page:
 
 def page(net: Network, symbols: Symbols, optimizer: object, rate: Leaf | None, index: bool) -> Page:
     """Every section but the one with numbers."""
-    made = Page(net, symbols, Lines(net, symbols, index), [])
+    lines = Lines(net, symbols, index)
+    made = Page(net, symbols, lines, [], Recurrences(lines))
     forward = _forward(made)
     output = _output(made)
     recursion = _recursion(made)
@@ -106,8 +107,13 @@ def _forward(made: Page) -> Section:
     lines = made.lines
     pairs = [(lines.stage(n, True), lines.stage(n, False)) for n in made.net.stages]
     says = (Say("forward_one"), Say("forward_batch")) if _separate(made) else ()
-    blocks = _pair(made, pairs, True, says)
-    blocks += [b for n in made.net.stages for b in _steps(made, n)]
+    if any(a is not None for a, _ in pairs):
+        blocks = _pair(made, pairs, True, says)
+        blocks += [b for n in made.net.stages for b in _steps(made, n)]
+    else:  # in order, a recurrence where its results are first read
+        blocks = []
+        for n, (_, whole) in zip(made.net.stages, pairs, strict=True):
+            blocks += [Line(whole, True)] if whole is not None else _steps(made, n)
     inputs = [n for n in made.net.order if isinstance(n, Leaf) and n.kind == "input" and n.dims]
     if made.net.size is None and any(n.dims[0].value is None for n in inputs):
         blocks.insert(0, Say("together"))
@@ -115,29 +121,32 @@ def _forward(made: Page) -> Section:
 
 
 def _steps(made: Page, node: Node) -> list[Block]:
-    """What a result of a recurrence is, and the step, once for each recurrence."""
+    """What a result of a recurrence is, and its steps, once for each recurrence."""
     if not isinstance(node, Output) or not isinstance(node.of, Scan):
         return []
-    scan = node.of
-    values = (("name", nt.Sym(made.lines.names[node])), ("n", str(node.n + 1)),
-              ("length", nt.Size(scan.length)))  # fmt: skip
-    blocks: list[Block] = [Say("recurrence_back" if scan.reverse else "recurrence_words", values)]
-    if scan not in made.steps:
-        made.steps[scan] = step(scan, made.lines.names, made.lines.index)
-        blocks.append(_operands(scan, made.steps[scan]))
-        blocks += map(Line, made.steps[scan].lines)
-    return blocks
+    name = ("name", nt.Sym(made.lines.names[node]))
+    blocks: list[Block] = [] if made.steps.known(node.of) else _recurrence(made, node.of)
+    found = made.steps.of(node.of)
+    if node.n in found.sums:
+        return [*blocks, Line(made.steps.total(found, node.n, made.lines.names[node], node))]
+    if node.n < node.of.ncarry:
+        value = nt.Sym(found.after[node.n], found.clock)
+        return [*blocks, Say("recurrence_last", (name, ("value", value)))]
+    inner = result(node.of, node.n)
+    if inner not in found.symbols:
+        return [*blocks, Say("recurrence_all", (name, ("value", name[1])))]
+    value = nt.Sym(found.symbols[inner], found.clock)
+    return [*blocks, Say("recurrence_all", (name, ("value", value)))]
 
 
-def _operands(scan: Scan, found: Step) -> Grid:
-    """What the letters of a step stand for."""
-    rows: list[tuple[Cell, ...]] = []
-    for k, leaf in enumerate(scan.block.leaves):
-        word = "carried" if k < scan.ncarry else "sliced" if k < scan.ncarry + scan.nslice else ""
-        if word:
-            symbol = nt.Sym(found.symbols[leaf])
-            rows.append((symbol, Shape(symbol), Say(word)))
-    return Grid(("symbol", "shape", "meaning"), tuple(rows))
+def _recurrence(made: Page, scan: Scan) -> list[Block]:
+    """The step of a recurrence: what its letters stand for, and its lines."""
+    found = made.steps.of(scan)
+    key = "recurrence_back" if scan.reverse else "recurrence_words"
+    blocks: list[Block] = [Say(key, (("length", made.symbols.length(scan)),))]
+    rows: list[tuple[Cell, ...]] = [(nt.Sym(s), Shape(nt.Sym(s)), say) for s, say in found.rows]
+    blocks.append(Grid(("symbol", "shape", "meaning"), tuple(rows)))
+    return [*blocks, *map(Line, found.lines)]
 
 
 def _output(made: Page) -> Section | None:
@@ -187,11 +196,15 @@ def _recursion(made: Page) -> Section | None:
     value = made.output
     stages = [n for n in made.net.stages if n in made.net.exact and n is not made.net.loss]
     earlier = stages[: stages.index(value)] if value is not None else stages
-    if not earlier:
-        return None
     lines = made.lines
     pairs = [(lines.cotangent(n, True), lines.cotangent(n, False)) for n in reversed(earlier)]
-    return Section("recursion", (Say("credit"), *_chain_rules(made), *_pair(made, pairs)))
+    blocks = [*_chain_rules(made), *_pair(made, pairs)]
+    shown = [made.net.readable[n] for n in (*reversed(earlier), *made.net.parameters)
+             if n in made.net.readable]  # fmt: skip
+    for node in shown:
+        if isinstance(node, Output) and isinstance(node.of, Scan) and not made.steps.known(node.of):
+            blocks += _recurrence(made, node.of)
+    return Section("recursion", (Say("credit"), *blocks)) if blocks else None
 
 
 def _chain_rules(made: Page) -> list[Block]:
@@ -304,7 +317,10 @@ def _update(made: Page, optimizer: object, rate: Leaf | None) -> Section | None:
 
 
 def _emitted(made: Page) -> Section | None:
-    return emitted(made.net)
+    """Both forms of every slope on the page."""
+    steps = [e.right for found in made.steps.made.values() for e in found.lines]
+    calls = [f for of in steps for f in nt.inside(of) if isinstance(f, nt.Call) and f.prime]
+    return emitted(made.net, [f.fn for f in calls])
 
 
 # --- symbols ---------------------------------------------------------------------------------

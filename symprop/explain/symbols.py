@@ -19,13 +19,27 @@ from symprop import graph
 from symprop.explain.algebra import ERROR
 from symprop.explain.network import Network, base
 from symprop.explain.notation import Symbol
-from symprop.graph import Leaf, Node, Reduce
+from symprop.graph import Leaf, Node, Output, Reduce, Scan
 from symprop.naming import Roles
 from symprop.walk import topological
 
-__all__ = ["Symbols", "choose"]
+__all__ = ["Key", "Symbols", "choose", "key_of", "made_up", "short"]
 
 SHORT = re.compile(r"([A-Za-z])_?([0-9]{0,3})\Z|([A-Z])([a-z])\Z|([A-Za-z])_([a-z0-9]{1,6})\Z")
+
+
+Key = tuple[object, ...]
+CARRIED = "hcsqr"
+
+
+def key_of(scan: Scan) -> Key:
+    """What scans share that differ in the values they keep alone."""
+    return scan.block.leaves, scan.arguments, scan.length, scan.reverse
+
+
+def made_up(name: str) -> bool:
+    """Whether a name of a scan's operand is no name of the user's."""
+    return re.fullmatch(r"(carry|slice)\d+|", name) is not None
 
 
 class Symbols:
@@ -35,7 +49,22 @@ class Symbols:
         self.of: dict[Node, Symbol] = {}
         self.cotangents: dict[Node, Symbol] = {}  # by the value whose cotangent it is
         self.sizes: dict[str, str] = {}
+        self.carries: dict[Key, list[tuple[str, str]]] = {}  # of each recurrence
         self.taken: set[tuple[str, str]] = set()
+
+    def length(self, scan: Scan) -> str:
+        """How many steps a recurrence has: a number, or the name of a size."""
+        atom = scan.length.atom
+        if scan.length.value is not None or not isinstance(atom, Dim):
+            return str(scan.length.value or "T")
+        return self.sizes.get(atom.name, atom.name)
+
+    def letter(self, wanted: str) -> str:
+        """A letter that nobody has, of some; the first of them where all are taken."""
+        free = (c for c in wanted if (c, "") not in self.taken)
+        found = next(free, wanted[0])
+        self.taken.add((found, ""))
+        return found
 
     def claim(self, base: str, sub: str, node: Node, **facts: object) -> Symbol:
         """A symbol nobody else has."""
@@ -55,6 +84,7 @@ def choose(net: Network) -> Symbols:
             found.of[leaf] = _leaf(found, net, leaf)
     numbers = _numbers(net)
     _name_parameters(found, net, numbers)
+    _name_carries(found, net)
     _name_stages(found, net, numbers)
     _name_cotangents(found, net)
     _name_sizes(found, net)
@@ -162,6 +192,33 @@ def _word(p: Leaf, letters: dict[Leaf, str]) -> str:
     return p.name
 
 
+def _name_carries(found: Symbols, net: Network) -> None:
+    """h for what a recurrence carries on, the user's word where there is one."""
+    for scan in (n for n in net.order if isinstance(n, Scan)):
+        letters: list[tuple[str, str]] = []
+        for k in range(scan.ncarry):
+            name = scan.block.names[k]
+            words = [short(name)[0]] if not made_up(name) else []
+            free = [c for c in (*words, *CARRIED) if (c, "") not in found.taken]
+            letters.append((free[0] if free else f"carry{k}", ""))
+            found.taken.add(letters[-1])
+        found.carries.setdefault(key_of(scan), letters)
+
+
+def _result(found: Symbols, node: Output, scan: Scan, facts: dict[str, object]) -> Symbol | None:
+    """h_T for the last of a carry, H for a carry of every step; else None."""
+    letters = found.carries[key_of(scan)]
+    if node.n < scan.ncarry:
+        last = "1" if scan.reverse else found.length(scan)
+        return found.claim(letters[node.n][0], last, node, **facts)
+    for k, letter in enumerate(letters):
+        whole = (letter[0], "every")
+        if scan.block.outputs[k] is scan.block.outputs[node.n] and whole not in found.taken:
+            found.taken.add(whole)
+            return Symbol(*letter, node, len(node.dims), **facts)  # type: ignore[arg-type]
+    return None
+
+
 def _name_stages(found: Symbols, net: Network, numbers: dict[Node, str]) -> None:
     roles = Roles({})
     count = 0
@@ -195,6 +252,10 @@ def _of_weight(found: Symbols, net: Network, node: Node) -> str:
 
 def _other(found: Symbols, node: Node, role: str, roles: Roles, facts: dict[str, object]) -> Symbol:
     """A value that is no layer: the user's name, or its role in a word."""
+    if isinstance(node, Output) and isinstance(node.of, Scan) and not graph.hint(node):
+        result = _result(found, node, node.of, facts)
+        if result is not None:
+            return result
     word = graph.hint(node) or graph.suggested(node)
     if role == "softmax" and not word:
         return found.claim("p", "", node, **facts)

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 __all__ = ["GREEK", "Text", "plain"]
 
-_SUB = str.maketrans("0123456789n", "₀₁₂₃₄₅₆₇₈₉ₙ")
+_SUB = str.maketrans("0123456789ntsrk+−", "₀₁₂₃₄₅₆₇₈₉ₙₜₛᵣₖ₊₋")
 _SUP = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # Functions that are written otherwise than they are called.
 GREEK = {"sigmoid": "σ", "normal_cdf": "Φ", "normal_pdf": "φ", "sech2": "sech²"}
@@ -96,8 +96,9 @@ class Text:
     def total(self, op: str, under: str, where: str, inner: str) -> str:
         under = under.replace(",", ", ") + (f" : {where}" if where else "")
         sign = {"sum": "Σ"}.get(op, op)
-        low = under.translate(_SUB) if under == "n" else f"_{{{under}}}"
-        return f"{sign}{low} {inner}"
+        low = under.translate(_SUB) if under in ("n", "t") else f"_{{{under}}}"
+        between = "" if op in ("softmax", "logsumexp") else " "  # a function of what follows
+        return f"{sign}{low}{between}{inner}"
 
     def under(self, base: str, shape: str) -> str:
         return base

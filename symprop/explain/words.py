@@ -21,7 +21,7 @@ _EN = {
     "numbers": "With numbers",
     "one": "One sample",
     "batch": "The whole batch",
-    "tables": "Positions that an index reads",
+    "tables": "Positions and values that the lines above read",
     # the table of symbols
     "symbol": "symbol",
     "code": "name in the code",
@@ -41,7 +41,12 @@ _EN = {
     "value": "intermediate value",
     "positions": "table of positions",
     "carried": "carried from step to step",
-    "sliced": "the step's own part of a sequence",
+    "carried_back": "what the later steps report back",
+    "sliced": "the part of {whole} at step t",
+    "part": "a sequence that the steps read, part by part",
+    "kept": "computed in the step, read again by the gradient",
+    "kept_back": "error inside the step",
+    "inner_result": "computed by an operation inside the step",
     "error": "error, the derivative {formula}",
     "size": "number of samples",
     # sentences
@@ -98,8 +103,10 @@ _EN = {
     "difference": "central difference",
     "relative": "relative difference",
     "before": "Loss before the update: {before}. After one update with {optimizer}: {after}.",
-    "recurrence_words": "{name} is result {n} of a recurrence of {length} steps. One step:",
-    "recurrence_back": "{name} is result {n} of a recurrence of {length} steps, run backwards.",
+    "recurrence_words": "A recurrence over the steps t = 1, …, {length}:",
+    "recurrence_back": "A recurrence that runs backwards over the steps t = {length}, …, 1:",
+    "recurrence_last": "{name} is {value} of the last step that is run.",
+    "recurrence_all": "{name} holds {value} of every step.",
     "batch_index": "A batch gives every value above one more index, n.",
 }
 
@@ -115,7 +122,7 @@ _FR = {
     "numbers": "Avec des nombres",
     "one": "Un exemple",
     "batch": "Le lot entier",
-    "tables": "Positions lues par un indice",
+    "tables": "Positions et valeurs que lisent les lignes ci-dessus",
     "symbol": "symbole",
     "code": "nom dans le code",
     "shape": "forme",
@@ -134,7 +141,12 @@ _FR = {
     "value": "valeur intermédiaire",
     "positions": "table de positions",
     "carried": "passe d'un pas au suivant",
-    "sliced": "la part du pas dans une suite",
+    "carried_back": "ce que renvoient les pas suivants",
+    "sliced": "la part de {whole} au pas t",
+    "part": "une suite que lisent les pas, part après part",
+    "kept": "calculé dans le pas, relu par le gradient",
+    "kept_back": "erreur à l'intérieur du pas",
+    "inner_result": "calculé par une opération à l'intérieur du pas",
     "error": "erreur, la dérivée {formula}",
     "size": "nombre d'exemples",
     "operators": "Deux facteurs côte à côte forment un produit de matrices ; ⊙ multiplie et ⊘ "
@@ -196,9 +208,10 @@ _FR = {
     "relative": "écart relatif",
     "before": "Perte avant la mise à jour : {before}. Après une mise à jour par {optimizer} : "
     "{after}.",
-    "recurrence_words": "{name} est le résultat {n} d'une récurrence de {length} pas. Un pas :",
-    "recurrence_back": "{name} est le résultat {n} d'une récurrence de {length} pas, parcourue à "
-    "rebours.",
+    "recurrence_words": "Une récurrence sur les pas t = 1, …, {length} :",
+    "recurrence_back": "Une récurrence parcourue à rebours, pour les pas t = {length}, …, 1 :",
+    "recurrence_last": "{name} est {value} au dernier pas exécuté.",
+    "recurrence_all": "{name} contient {value} de tous les pas.",
     "batch_index": "Un lot donne à chaque valeur ci-dessus un indice de plus, n.",
 }
 

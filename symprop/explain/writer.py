@@ -33,8 +33,9 @@ class Writer:
         symbols = dict(made.symbols.of)
         if made.update is not None:
             symbols.update(made.update.symbols)
-        for found in made.steps.values():
-            symbols.update(found.symbols)
+        for found in made.steps.made.values():
+            for symbol in found.symbols.values():
+                symbols.setdefault(symbol.node, symbol)
         self.printer = Printer(spelling, symbols, made.symbols.sizes)
         self.spelling = spelling
 

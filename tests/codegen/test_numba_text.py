@@ -24,6 +24,7 @@ from building import Building, call, mlp_training
 from definition import random_step, run_assign
 from test_numpy_text import CASES, Case, arguments, in_float64, near
 
+import codegen.source_file
 from codegen.build import NUMBA, UnsafeSourceError, build_numba, check
 from codegen.index import dim
 from codegen.interpret import run
@@ -188,6 +189,17 @@ def test_a_folder_that_others_write_to_is_not_used(
     path = source_file("1\n", "f")
     assert path.parent.parent != tmp_path
     assert path.read_text(encoding="utf-8") == "1\n"
+
+
+def test_the_texts_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(codegen.source_file, "KEPT", 3)
+    paths = [source_file(f"{k}\n", "f") for k in range(3)]
+    for age, path in enumerate(paths):
+        os.utime(path, (age, age))
+    assert source_file("0\n", "f") == paths[0]  # used again, so that it is no longer the oldest
+    last = source_file("3\n", "f")
+    assert sorted(last.parent.iterdir()) == sorted([paths[0], paths[2], last])
 
 
 def test_a_traceback_shows_the_generated_line() -> None:

@@ -1,0 +1,156 @@
+"""The arena: who lives when, who lies where, and what may take over another one's storage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from codegen.index import as_ix
+from codegen.llvm.memory import ALIGNMENT, Plan, plan
+from codegen.loops.default import scheduled
+from codegen.loops.known import arrays_in
+from codegen.loops.nest import Call, For, Kernel, Loops, Part, Stmt
+from codegen.loops.walk import inside
+from codegen.program import Binary
+from tests.codegen import schedules
+from tests.codegen.nests import BATCH, array, at, each, ix, nest, num, put
+
+NESTS = {
+    "dense": schedules.dense,
+    "classifier": schedules.classifier,
+    "weight_step": schedules.weight_step,
+    "embedding": schedules.embedding,
+    "layers": lambda: schedules.layers(12),
+}
+
+
+def opened(stmts: Sequence[Stmt]) -> list[Stmt]:
+    return [t for s in stmts for t in (opened(s.body) if isinstance(s, Part) else [s])]
+
+
+def shares(made: Plan, a: str, b: str) -> bool:
+    x, y = (next(s for s in made.slots if s.array == n) for n in (a, b))
+    return x.offset < y.offset + y.size and y.offset < x.offset + x.size
+
+
+def check(loops: Loops, made: Plan) -> None:
+    """No two values of one body are alive together in one byte."""
+    bodies = {"": opened(loops.body), **{k.name: opened(k.body) for k in loops.kernels}}
+    heirs = {(s.kernel, s.over, s.array) for s in made.slots if s.over}
+    for s in made.slots:
+        assert s.offset % ALIGNMENT == 0
+        assert s.offset + s.size <= made.total
+    for x, y in combinations(made.slots, 2):
+        if x.kernel != y.kernel or not shares(made, x.array, y.array):
+            continue
+        used = [
+            [n for n, stmt in enumerate(bodies[s.kernel]) if s.array in arrays_in(stmt)]
+            for s in (x, y)
+        ]
+        if used[0][0] > used[1][0]:
+            x, y, used = y, x, used[::-1]
+        assert used[0][-1] <= used[1][0]
+        assert used[0][-1] < used[1][0] or (x.kernel, x.array, y.array) in heirs
+        assert x.array not in loops.outputs
+
+
+def test_values_alive_together_never_share_a_byte() -> None:
+    for make in NESTS.values():
+        for loops in (make(), scheduled(make())):
+            sizes = {d.name: 37 for d in loops.dims}
+            for in_place in (False, True):
+                check(loops, plan(loops, sizes, in_place))
+
+
+def test_a_plan_serves_smaller_sizes() -> None:
+    for make in NESTS.values():
+        loops = scheduled(make())
+        large = plan(loops, {d.name: 64 for d in loops.dims})
+        small = plan(loops, {d.name: 5 for d in loops.dims})
+        assert small.total <= large.total
+        for big, little in zip(large.slots, small.slots, strict=True):
+            assert (big.array, big.over) == (little.array, little.over)
+            assert little.size <= big.size
+
+
+def test_a_chain_of_layers_needs_two_activations() -> None:
+    loops = schedules.layers(12)
+    made = plan(loops, {"batch": 64})
+    assert made.total == 2 * 64 * 4 * 8
+    assert sum(s.size for s in made.slots) == 12 * 64 * 4 * 8
+
+
+def test_what_is_returned_lives_to_the_end() -> None:
+    loops = schedules.embedding()
+    (rows, grad) = plan(loops, {"batch": 4}).slots
+    assert rows.last == grad.last
+    assert rows.offset != grad.offset
+
+
+B = BATCH.ix()
+
+
+def chain(*second: Stmt, first: str = "batch pixel=4", axes: str = "batch pixel=4") -> Loops:
+    """a = x; second makes b of a; c = b."""
+    copy = each(0, "batch", B, each(1, "pixel", 4, put("a", (ix(0, B), ix(1, 4)), "=",
+                                                     at("x", ix(0, B), ix(1, 4)))))  # fmt: skip
+    end = each(8, "batch", B, put("c", (ix(8, B),), "=", at("b", ix(8, B), 0)))
+    arrays = (array("a", first), array("b", axes), array("c", "batch"))
+    return nest(Part("a", (copy,)), Part("b", second), Part("c", (end,)), arrays=arrays,
+                outputs=("c",))  # fmt: skip
+
+
+def over(loops: Loops) -> str:
+    made = plan(loops, {"batch": 8})
+    check(loops, made)
+    return next(s.over for s in made.slots if s.array == "b")
+
+
+def twice(*stmts: Stmt) -> For:
+    return each(2, "batch", B, each(3, "pixel", 4, *stmts))
+
+
+HERE = (ix(2, B), ix(3, 4))
+
+
+def test_an_elementwise_map_works_in_place() -> None:
+    assert over(chain(twice(put("b", HERE, "=", Binary("*", num(2), at("a", *HERE)))))) == "a"
+
+
+def test_a_map_that_reads_another_element_does_not_work_in_place() -> None:
+    back = at("a", ix(2, B), 3 - ix(3, 4))
+    assert over(chain(twice(put("b", HERE, "=", back)))) == ""
+
+
+def test_a_map_that_reads_again_after_storing_does_not_work_in_place() -> None:
+    stores = (put("b", HERE, "=", at("a", *HERE)), put("b", HERE, "+=", at("a", *HERE)))
+    assert over(chain(twice(*stores))) == ""
+
+
+def test_a_sum_over_what_it_reads_does_not_work_in_place() -> None:
+    first = (ix(2, B), as_ix(0))
+    assert over(chain(twice(put("b", first, "=", at("a", *first))))) == ""
+
+
+def test_scratch_of_a_kernel_has_a_place_where_it_is_called() -> None:
+    b, p = ix(4, B), ix(5, 4)
+    kernel = Kernel(
+        "double", (BATCH,), (array("u", "batch pixel=4", "input"), array("v", "batch pixel=4")),
+        ("v",),
+        (
+            each(4, "batch", B, each(5, "pixel", 4, put("t", (b, p), "=", at("u", b, p)))),
+            each(6, "batch", B, each(7, "pixel", 4, put(
+                "v", (ix(6, B), ix(7, 4)), "=", at("t", ix(6, B), 3 - ix(7, 4))))),
+        ),
+        (array("t", "batch pixel=4"),),
+    )  # fmt: skip
+    arrays = tuple(array(n, "batch pixel=4") for n in ("a", "b", "c"))
+    calls = [Part(t, (Call("double", (s, t)),)) for s, t in ("xa", "ab", "bc")]
+    loops = nest(*calls, arrays=arrays, outputs=("c",), kernels=(kernel,))
+    made = plan(loops, {"batch": 8})
+    check(loops, made)
+    assert not any(shares(made, "t", other) for other in "abc")
+    assert shares(made, "a", "c")
+    assert made.total == 3 * 8 * 4 * 4
+    assert made.offset("t", "double") == next(s.offset for s in made.slots if s.kernel)
+    assert [s for s in inside(loops.body) if isinstance(s, Call)]
