@@ -4,7 +4,7 @@ In: the source of a module that a text backend emitted, and the name of its main
 Out: that function. ``build`` registers NumPy text with Python's line cache under a name made of
 the hash of its bytes; ``build_numba`` compiles Numba text under the path of a real file that holds
 it (``codegen.source_file``), ``build_numba_cuda`` so that of kernels for devices: tracebacks,
-debuggers and ``inspect.getsource`` show the lines.
+debuggers and ``inspect.getsource`` show the lines. Where no file can be written, as NumPy text.
 
 Guarantees: nothing runs before the whole syntax tree was checked against the allow-list of its
 ``Dialect``: node kinds, imports, names that are parameters, locals, functions of the module, what
@@ -218,11 +218,26 @@ def _numpy_import(name: str, *rest: Any) -> Any:
 def build(source: str, name: str) -> Callable[..., Any]:
     """The function ``name`` of the NumPy text ``source``, checked, registered and compiled."""
     tree = _module(source, name, NUMPY)
+    file = _listed(source, name)
+    bound = {"np": np, "sliding_window_view": sliding_window_view}
+    return _run(tree, file, name, NUMPY, bound)
+
+
+def _listed(source: str, name: str) -> str:
+    """A name under which tracebacks of this process find the lines of a text."""
     digest = blake2b(source.encode(), digest_size=8).hexdigest()
     file = f"<generated {name} {digest}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    bound = {"np": np, "sliding_window_view": sliding_window_view}
-    return _run(tree, file, name, NUMPY, bound)
+    return file
+
+
+def _filed(source: str, name: str) -> str:
+    """The file of a text, which debuggers and profilers open too; it only serves the reader, so
+    where none can be written the text is listed in this process alone."""
+    try:
+        return str(source_file(source, name))
+    except OSError:
+        return _listed(source, name)
 
 
 def build_numba(source: str, name: str) -> Callable[..., Any]:
@@ -233,7 +248,7 @@ def build_numba(source: str, name: str) -> Callable[..., Any]:
     from numba import njit, types
 
     tree = _module(source, name, NUMBA)
-    file = str(source_file(source, name))
+    file = _filed(source, name)
     bound = {"math": math, "np": np, "njit": njit, "types": types}
     return _run(tree, file, name, NUMBA, bound | {d: getattr(np, d) for d in _DTYPES})
 
@@ -249,7 +264,7 @@ def build_numba_cuda(source: str, name: str) -> Callable[..., Any]:
     tree = _module(source, name, NUMBA_CUDA)
     if not cuda.is_available():  # type: ignore[no-untyped-call]
         raise RuntimeError("there is no CUDA device, and Numba's simulator is not switched on")
-    file = str(source_file(source, name))
+    file = _filed(source, name)
     simulated: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
     bound = {"math": _total_math() if simulated else math, "np": np, "cuda": cuda}
     return _run(tree, file, name, NUMBA_CUDA, bound | {d: getattr(np, d) for d in _DTYPES})

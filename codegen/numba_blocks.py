@@ -3,7 +3,7 @@
 In: scheduled ``Loops``. Out: ``blocked`` gives the same with longer sums cut in eights,
 
     for pixel: for unit: y[unit] += x[pixel] * W[pixel, unit]
-    for pixel_outer: for unit: for pixel_inner<8: y[unit] += x[8*pixel_outer + pixel_inner] * ...
+    for pixel_block: for unit: for pixel_in_block<8: y[unit] += x[8*pixel_block + ...] * ...
 
 by directives; ``carried`` keeps ``y[unit]`` in a variable while the innermost loop runs, and
 ``rests`` counts the turns that are left over from where they begin.
@@ -28,7 +28,7 @@ Measured (float32, one core of a Xeon with AVX-512, us; as one product, batch x 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen.index import Floor, Ix, constant, loop
 from codegen.loops.directives import Cut, Directive, Reorder, ScheduleError, Split
@@ -51,10 +51,36 @@ def blocked(loops: Loops) -> Loops:
         if nest is None:
             continue
         try:
-            loops = applied(loops, _directives(part.name, *nest))
+            made = applied(loops, _directives(part.name, *nest))
         except ScheduleError:  # something else of the part has these names: it stays as it is
             continue
+        loops = _said(made, part.name, nest[0].name)
     return loops
+
+
+def _said(loops: Loops, part: str, k: str) -> Loops:
+    """The loops called after what they count, and a line of text above each of two sections."""
+    block, within = f"{k}_block", f"{k}_in_block"
+    words = {f"{k}_outer": block, f"{k}_0_outer": block, f"{k}_1": f"{k}_rest"}
+    words |= {f"{k}_inner": within, f"{k}_0_inner": within}
+    lines = {f"{part} {k}_0": f"in blocks of {BLOCK}", f"{part} {k}_1": "the rest"}
+
+    def inner(stmt: Stmt) -> Iterable[Stmt]:
+        if isinstance(stmt, For):
+            return (replace(stmt, name=words.get(stmt.name, stmt.name)),)
+        if isinstance(stmt, Part) and stmt.name in lines:
+            return (replace(stmt, formula=lines[stmt.name]),)
+        return (stmt,)
+
+    def one(stmt: Stmt) -> Iterable[Stmt]:
+        if isinstance(stmt, Part) and stmt.name == part:
+            taken = {s.name for s in inside(stmt.body) if isinstance(s, For)}
+            if not taken & set(words.values()):
+                return (replace(stmt, body=mapped(stmt.body, inner)),)
+        return (stmt,)
+
+    kernels = tuple(replace(x, body=mapped(x.body, one)) for x in loops.kernels)
+    return replace(loops, body=mapped(loops.body, one), kernels=kernels)
 
 
 def _nest(part: Part) -> tuple[For, For] | None:
@@ -119,7 +145,8 @@ class _Carrying:
         if add.target in reads or any(stmt.loop in ix.loops for ix in add.index):
             return (stmt,)
         array = self.arrays[add.target]
-        own = Buffer(self.names(f"sum_{add.target}"), (), (), array.dtype, "scratch")
+        name = self.names(f"sum_{add.target}")
+        own = Buffer(name, (), (), array.dtype, "scratch", section=array.section)
         inner = For(stmt.loop, stmt.name, (Store(own.name, (), add.op, add.value),), stmt.kind)
         return (
             Declare(own),
@@ -156,7 +183,7 @@ def _rest(stmt: Stmt) -> Iterable[Stmt]:
     body = substituted(stmt.body, {stmt.loop: counted.ix() - start})
     if any(_floors(start) & _floors(ix) for s in inside(body) for ix in indices(s)):
         return (stmt,)
-    return (For(counted, stmt.name.removesuffix("_1"), body, low=(start,)),)
+    return (For(counted, stmt.name.removesuffix("_rest"), body, low=(start,)),)
 
 
 def _floors(ix: Ix) -> set[Floor]:

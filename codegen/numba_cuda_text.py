@@ -55,7 +55,7 @@ from codegen.numba_scalars import Scope, index
 from codegen.numba_statements import Body
 from codegen.printer import WIDTH, Expr, Item, Name, Seq, call, flat, integer, layout, method
 from codegen.program import Buffer, Dtype, Number, Program
-from codegen.text_module import constant_data, header
+from codegen.text_module import constant_data, header, memory
 
 __all__ = ["emit", "emit_loops"]
 
@@ -111,7 +111,7 @@ class _Module:
         data = [line for b in self.constants for line in constant_data(self.local[b.name], b)]
         sized = any("THREADS" in line for function in found for line in function)
         blocks = [*([_BLOCKS.split("\n")] if sized else []), *self.helper_texts(), *found]
-        doc = f"{loops.doc}\n{stored(loops)}".strip()
+        doc = f"{loops.doc}\n{memory(stored(loops), loops.arguments)}".strip()
         top = header(loops.name, doc, loops.dims, loops.arrays, "Numba CUDA")
         imported = imports("\n".join(line for block in (data, *blocks) for line in block), ["cuda"])
         first = [*top, *imported, *([""] if data else []), *data]

@@ -13,7 +13,7 @@ from codegen.index import Loop
 from codegen.loops.nest import Declare, Kernel, Loops, Stmt
 from codegen.loops.walk import inside, written_names
 from codegen.numba_scalars import Scope, index
-from codegen.polynomial import added, buffer_bytes, spelled
+from codegen.polynomial import Poly, added, buffer_bytes
 from codegen.printer import Attr, Bin, Expr, Item, Name, flat, integer
 from codegen.program import Buffer
 from codegen.sizes import found_sizes
@@ -92,12 +92,12 @@ def size_lines(scope: Scope, f: Function) -> tuple[list[str], tuple[str, ...]]:
     return [f"    {scope.sizes[d]} = {text}" for d, text in known.items() if d in used], missing
 
 
-def stored(loops: Loops) -> str:
-    """How much these loops allocate: less than the program's values, where they are fused."""
+def stored(loops: Loops) -> Poly:
+    """The bytes of the arrays that these loops make."""
     bodies = [(loops.arrays, loops.body), *((k.scratch, k.body) for k in loops.kernels)]
     made = [b for arrays, _ in bodies for b in arrays if b.role == "scratch"]
     made += [s.array for _, body in bodies for s in inside(body) if isinstance(s, Declare)]
-    return f"stored by these loops: {spelled(added(map(buffer_bytes, made)))} bytes"
+    return added(buffer_bytes(b) for b in made if b.dims or b.name in loops.outputs)
 
 
 def imports(text: str, words: Sequence[str]) -> list[str]:

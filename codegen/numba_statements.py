@@ -22,10 +22,12 @@ from codegen.loops.nest import Call, Declare, For, Kernel, Part, Stmt, Store, Wh
 from codegen.loops.walk import inside, read_names, written_names
 from codegen.names import Names, comment_safe
 from codegen.numba_scalars import Scope, condition, element, index, typed
+from codegen.numba_sections import Sections
 from codegen.numpy_comments import wrapped
 from codegen.printer import WIDTH, Expr, Name, Seq, call, flat, layout
-from codegen.program import And, Binary, Buffer, Dtype, Load, Or, Scalar
+from codegen.program import And, Binary, Buffer, Dtype, Load, Or, Scalar, Section
 from codegen.program import Call as Function
+from codegen.text_module import divider
 
 __all__ = ["Body"]
 
@@ -45,16 +47,41 @@ class Body:
         self.writes = {k.name: tuple(b.name in k.writes for b in k.arrays) for k in kernels}
         self.loop_names: dict[str, str] = {}
         self.unallocated: dict[str, Buffer] = {}
+        self.made: list[Buffer] = []  # what is allocated
+        self.sections: Sections | None = None  # where dividers are wanted
 
     def lines(self, stmts: Sequence[Stmt], unallocated: Iterable[Buffer]) -> list[str]:
         """The whole body; ``unallocated`` are the scratch arrays that it makes itself."""
         self.unallocated = {b.name: b for b in unallocated if b.name not in self.scope.registers}
         found: list[str] = []
-        for stmt in stmts:
-            found += self.statement(stmt, "    ", self.allocated(stmt))
+        above: list[str] = []
+        for stmt, divided in zip(stmts, self.dividers(stmts, "    "), strict=True):
+            above = divided or above
+            lines = self.statement(stmt, "    ", self.allocated(stmt))
+            found += _under(above, lines)
+            above = [] if lines else above
         while found and not found[0]:
             found.pop(0)
         return found
+
+    def dividers(self, stmts: Sequence[Stmt], pad: str) -> list[list[str]]:
+        """What stands above each statement of a body: comments where sections begin."""
+        heads: list[list[str]] = [[] for _ in stmts]
+        if self.sections is None or not self.sections.divided:
+            return heads
+        labels = self.sections.labels(stmts)
+        if pad == "    ":
+            last, saved = frozenset[Section](), self.sections.saved()
+        elif len(set(labels)) > 1:
+            last, saved = labels[0], []
+        else:
+            return heads
+        for k, label in enumerate(labels):
+            if label != last:
+                told = saved if "backward" in label else []
+                heads[k] = divider(label, pad, [self.scope.local[n] for n in told])
+                last, saved = label, [] if told else saved
+        return heads
 
     # --- storage ---------------------------------------------------------------------------------
 
@@ -66,6 +93,7 @@ class Body:
         return [line for b in found for line in self.allocation(b)]
 
     def allocation(self, buffer: Buffer) -> list[str]:
+        self.made.append(buffer)
         dims = tuple(index(self.scope, d) for d in buffer.dims)
         shape: Expr = dims[0] if len(dims) == 1 else Seq("(", dims)
         dtype = Name("np.bool_" if buffer.dtype == "bool" else buffer.dtype)
@@ -94,9 +122,12 @@ class Body:
     def headed(self, head: list[str], body: Sequence[Stmt], pad: str) -> list[str]:
         """A head and what stands under it; nothing where that is nothing."""
         found: list[str] = []
-        for stmt in body:
-            lines = self.statement(stmt, pad + "    ")
+        above: list[str] = []
+        for stmt, divided in zip(body, self.dividers(body, pad + "    "), strict=True):
+            above = divided or above
+            lines = _under(above, self.statement(stmt, pad + "    "))
             found += lines[1:] if not found and lines[:1] == [""] else lines
+            above = [] if lines else above
         return [*head, *found] if found else []
 
     def part(self, part: Part, pad: str, made: Sequence[str]) -> list[str]:
@@ -168,3 +199,10 @@ class Body:
         if stmt.op == "=" and not narrow and changed and isinstance(value, Binary):
             return f"{value.op}=", value.right
         return stmt.op, value
+
+
+def _under(divided: list[str], lines: list[str]) -> list[str]:
+    """Lines under a divider, a blank line before and after it."""
+    if not divided or not lines:
+        return lines
+    return ["", *divided, *lines[lines[:1] == [""] :]]

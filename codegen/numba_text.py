@@ -38,11 +38,12 @@ from codegen.numba_function import (
     kernel_function,
     main_function,
     size_lines,
-    stored,
 )
 from codegen.numba_kernels import shared
 from codegen.numba_scalars import Scope
+from codegen.numba_sections import Sections
 from codegen.numba_statements import Body
+from codegen.polynomial import added, buffer_bytes
 from codegen.printer import (
     WIDTH,
     Expr,
@@ -54,7 +55,7 @@ from codegen.printer import (
     layout,
 )
 from codegen.program import Buffer, Dtype, Program
-from codegen.text_module import constant_data, header
+from codegen.text_module import constant_data, header, memory
 
 __all__ = ["emit", "emit_loops", "scheduled"]
 
@@ -90,17 +91,18 @@ class _Module:
         self.types: dict[tuple[Dtype, int, bool], str] = {}
         self.helpers: dict[tuple[str, Dtype], None] = {}
         self.given: dict[str, tuple[str, ...]] = {}
+        self.made: list[Buffer] = []  # what the functions allocate
 
     def text(self) -> str:
         loops = self.loops
         functions = [self.function(kernel_function(k)) for k in loops.kernels]
-        functions.append(self.function(main_function(loops)))
+        functions.append(self.function(main_function(loops), divided=True))
         data = [line for b in self.constants for line in constant_data(self.local[b.name], b)]
         blocks = [*self.helper_texts(), *functions]
         kinds = self.type_lines()
         head = [*kinds, *([""] if kinds and data else []), *data]
         said = loops.doc.strip() or f"{loops.name}: generated Numba code."
-        doc = f"{said}\n{stored(loops)}"
+        doc = f"{said}\n{memory(added(map(buffer_bytes, self.made)), loops.arguments)}"
         top = header(loops.name, doc, loops.dims, loops.arrays, "Numba")
         imported = imports("\n".join(["\n".join(b) for b in ([*head], *blocks)]), ("njit", "types"))
         first = [*top, *imported, *([""] if head else []), *head]
@@ -108,8 +110,8 @@ class _Module:
 
     # --- functions -------------------------------------------------------------------------------
 
-    def function(self, f: Function) -> list[str]:
-        """The lines of one function, its decorator first."""
+    def function(self, f: Function, divided: bool = False) -> list[str]:
+        """The lines of one function, its decorator first; ``divided``: with its sections."""
         arrays = (*f.arguments, *f.scratch, *self.constants)
         f = replace(f, body=rests(carried(f.body, arrays, self.taken)))
         names = Names(self.taken)
@@ -117,7 +119,10 @@ class _Module:
         body = Body(scope, names, self.loops.kernels, self.given)
         for loop, name in zip(f.integers, f.names, strict=True):
             scope.loops[loop] = body.loop_name(name)
+        if divided:
+            body.sections = Sections(f.body, scope.arrays, body.writes)
         lines = body.lines(f.body, f.scratch)
+        self.made += body.made
         sizes, missing = size_lines(scope, f)
         self.given[f.name] = missing
         returned = [Name(scope.local[o]) for o in f.outputs]

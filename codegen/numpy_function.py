@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from codegen.functions import UnsupportedFunction
 from codegen.names import comment_safe
 from codegen.numpy_bodies import may_warn
 from codegen.numpy_comments import merged, notation, says_all, wrapped
+from codegen.numpy_memory import Memory
 from codegen.numpy_pieces import pieces
 from codegen.numpy_readings import reading_value
 from codegen.numpy_steps import Statement, assign_statements, output_loops
 from codegen.numpy_tidy import tidied
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
+from codegen.polynomial import Poly
 from codegen.printer import (
     WIDTH,
     Bin,
@@ -48,9 +50,11 @@ from codegen.program import (
     Library,
     Program,
     Scan,
+    Section,
     Step,
     targets,
 )
+from codegen.text_module import divider, first
 
 __all__ = ["Body"]
 
@@ -70,6 +74,7 @@ class _Chunk:
     lines: list[str] = field(default_factory=list)
     formula: str = ""
     before: list[Statement] = field(default_factory=list)
+    steps: list[Assign] = field(default_factory=list)  # whose formulas stand in the statements
 
     def text(self) -> list[str]:
         """The lines of code."""
@@ -95,11 +100,17 @@ class Body:
     scope: Scope
     program: Program
     function: Callable[[Program], tuple[str, tuple[str, ...]]]  # its name, further sizes
+    sizes: Mapping[Program, Poly]  # bytes of a call of each function that is written
+    divided: bool = False  # whether comments say where the sections begin
+    memory: Poly = field(default_factory=dict)  # bytes of a call, once the lines are made
 
     def lines(self) -> list[str]:
         chunks = self.shortened([self.chunk(step) for step in self.program.steps])
+        self.memory = self.counted(chunks)
+        begins = self.dividers(chunks) if self.divided else {}
         out: list[str] = []
         for n, chunk in enumerate(chunks):
+            out += begins.get(n, ())
             comment = self.comment(chunk)
             if not comment and n and self.continues(chunks[n - 1], chunk):
                 out.pop()  # a parameter's updates that say all in their code stand together
@@ -115,12 +126,48 @@ class Body:
             out.pop()
         return out
 
+    def dividers(self, chunks: list[_Chunk]) -> dict[int, list[str]]:
+        """The comments where the sections begin, by the chunk that they stand before."""
+        kinds = [self.section(chunk) for chunk in chunks]
+        if "backward" not in kinds:
+            return {}
+        sections: tuple[Section, ...] = ("backward", "update")
+        start: dict[Section, int] = {s: first(kinds, s) for s in sections}
+        if start["backward"] >= start["update"]:  # no line that all of it stands below
+            return {}
+        made = dict.fromkeys(n for c in chunks[: start["backward"]] for n in self.bound(c))
+        read = {w for chunk in chunks[start["backward"] : start["update"]] for w in chunk.words()}
+        out = {n: divider((s,), "    ") for s, n in start.items() if n < len(chunks)}
+        out[start["backward"]] = divider(("backward",), "    ", [n for n in made if n in read])
+        return {0: divider(("forward",), "    "), **out} if start["backward"] else out
+
+    def section(self, chunk: _Chunk) -> Section:
+        """Which part of the program a chunk belongs to."""
+        buffer = self.scope.buffers[targets(chunk.step)[0]]
+        return buffer.section if buffer.role == "scratch" else "update"
+
+    def bound(self, chunk: _Chunk) -> list[str]:
+        """The names that a chunk gives to values."""
+        own = [self.scope.local[t] for t in targets(chunk.step) if not self.in_place(chunk)]
+        return [*(s.name for s in chunk.before), *own]
+
+    def counted(self, chunks: list[_Chunk]) -> Poly:
+        """Bytes of a call."""
+        memory = Memory(self.scope.buffers, self.scope.local)
+        for chunk in chunks:
+            if isinstance(chunk.step, Assign):
+                memory.assign(chunk.steps, [*chunk.before, *chunk.statements])
+            elif isinstance(chunk.step, Block | Scan):
+                turns = isinstance(chunk.step, Scan)
+                memory.call(targets(chunk.step), self.sizes[chunk.step.body], turns)
+        return memory.total()
+
     def chunk(self, step: Step) -> _Chunk:
         match step:
             case Assign():
                 before, statements = self.assign(step)
                 formula = step.formula or notation(step)
-                return _Chunk(step, statements, formula=formula, before=before)
+                return _Chunk(step, statements, formula=formula, before=before, steps=[step])
             case Block():
                 lines = self.block(step)
             case Scan():
@@ -250,6 +297,7 @@ class Body:
             return False
         into.statements[0] = Statement(use.head, expr)
         into.before[:0] = chunk.before
+        into.steps[:0] = chunk.steps
         if into.formula and chunk.formula:
             into.formula = merged(chunk.formula, into.formula)
         return True

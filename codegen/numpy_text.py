@@ -28,6 +28,7 @@ from codegen.numpy_function import Body
 from codegen.numpy_prepare import prepared
 from codegen.numpy_reads import load
 from codegen.numpy_values import Scope, size
+from codegen.polynomial import Poly
 from codegen.printer import (
     WIDTH,
     Attr,
@@ -42,7 +43,7 @@ from codegen.printer import (
 )
 from codegen.program import Block, Program, Scan
 from codegen.sizes import found_sizes
-from codegen.text_module import constant_data, header
+from codegen.text_module import constant_data, header, memory
 
 __all__ = ["emit"]
 
@@ -64,9 +65,12 @@ class _Module:
     data: dict[tuple[Program, str], str] = field(default_factory=dict)
     sizes: dict[Program, tuple[str, ...]] = field(default_factory=dict)
     functions: list[list[str]] = field(default_factory=list)
+    bytes_of: dict[Program, Poly] = field(default_factory=dict)  # of a call, for each function
     windows: bool = False
+    main: Program | None = None
 
     def text(self, program: Program) -> str:
+        self.main = program
         self.settle(program)
         _, missing = self.function(program)
         if missing:
@@ -77,7 +81,9 @@ class _Module:
         imports = ["import numpy as np"]
         if self.windows:
             imports.append("from numpy.lib.stride_tricks import sliding_window_view")
-        head = header(program.name, program.doc, program.dims, program.buffers, "NumPy")
+        said = program.doc.strip() or f"{program.name}: generated NumPy code."
+        doc = f"{said}\n{memory(self.bytes_of[program], program.arguments, most=True)}"
+        head = header(program.name, doc, program.dims, program.buffers, "NumPy")
         parts = ["\n".join([*head, *imports])]
         if self.constants:
             parts.append("\n".join(self.constants))
@@ -116,7 +122,9 @@ class _Module:
         sizes = {d.name: local_names(d.name) for d in program.dims}
         scope = Scope(program, {b.name: b for b in program.buffers}, local, sizes, self.helpers)
         scope.load, scope.names = load, local_names
-        lines = Body(scope, program, self.function).lines()
+        body = Body(scope, program, self.function, self.bytes_of, divided=original is self.main)
+        lines = body.lines()
+        self.bytes_of[original] = body.memory
         self.windows = self.windows or scope.windows
         solved, missing = _solve(scope, program)
         text = []

@@ -1,8 +1,9 @@
 """PROGRAM, the contract between the packages: ordered indexed assignments over named buffers.
 
     Program := name, doc, dims, buffers, steps, outputs                    -- single assignment
-    Buffer  := name, dims, axes, dtype, role, label
+    Buffer  := name, dims, axes, dtype, role, label, section
                role: input | scalar | parameter | state | constant | scratch
+               section: forward | backward | update | "" (none), for the reader
     Step    := Assign | Scan | Block | Library
     Assign  := target[ix, ...] op= body over loops where guards            -- op: "=" sum max min
     Scan    := targets = scan of a body program over leading axes
@@ -34,10 +35,12 @@ from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 from codegen.index import Dim, Guard, Ix, Loop
+from codegen.ranges import testable
 
 Dtype: TypeAlias = Literal["bool", "int32", "int64", "uint32", "uint64", "float32", "float64"]
 Role: TypeAlias = Literal["input", "scalar", "parameter", "state", "constant", "scratch"]
 ReduceOp: TypeAlias = Literal["=", "sum", "max", "min"]
+Section: TypeAlias = Literal["", "forward", "backward", "update"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,17 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """An element of a buffer; exactly 0 (and nothing read) where a guard does not hold."""
+    """An element of a buffer; exactly 0 (and nothing read) where a guard does not hold.
+
+    The guards are kept in the order in which they are tested: those that gather last.
+    """
 
     buffer: str
     indices: tuple[Ix, ...] = ()
     guards: tuple[Guard, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "guards", testable(self.guards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +238,7 @@ class BufferSource:
 class Buffer:
     """Named storage. ``dims`` are combinations of dimensions; ``axes`` name them for the reader
     ("" where no name is known); ``label`` is what the user calls it; ``low``/``high`` bound the
-    values of an integer buffer."""
+    values of an integer buffer; ``section`` says to a reader which part of the program makes it."""
 
     name: str
     dims: tuple[Ix, ...]
@@ -240,12 +249,14 @@ class Buffer:
     low: Ix | None = None
     high: Ix | None = None
     data: tuple[float | int, ...] | None = None  # role constant: its values, row-major
+    section: Section = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Assign:
     """target[index] op= body over loops where guards; see the module's docstring.
 
+    The guards are kept in the order in which they are tested: those that gather last.
     ``names`` are the loops' names for the reader, unique within the step. ``accumulator`` is the
     dtype sums are carried in. ``formula`` is a line of mathematics, ``origin`` the user's place.
     """
@@ -260,6 +271,9 @@ class Assign:
     accumulator: Dtype
     formula: str = ""
     origin: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "guards", testable(self.guards))
 
 
 @dataclass(frozen=True, slots=True)

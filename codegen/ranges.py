@@ -31,7 +31,7 @@ from codegen.index import (
     upper,
 )
 
-__all__ = ["Witness", "find", "gathers", "implied", "injective", "outside", "points"]
+__all__ = ["Witness", "find", "gathers", "implied", "injective", "outside", "points", "testable"]
 
 POINTS = 1500  # points visited for one question and one choice of sizes
 _STEPS = (0, 1, 2, 5)  # above the lower bound of each dimension
@@ -92,6 +92,14 @@ def _multiples(ix: Ix, g: Guard) -> list[int]:
 def gathers(ixs: Sequence[Ix]) -> list[Gather]:
     """The gathers in combinations, at any depth, each once."""
     return list(dict.fromkeys(a for ix in ixs for a in ix.atoms() if isinstance(a, Gather)))
+
+
+def testable(guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+    """The guards in an order in which each can be tested under those before it: what gathers may
+    do so out of range until the others hold, and stands last."""
+    if len(guards) < 2:
+        return guards
+    return tuple(sorted(guards, key=lambda g: any(isinstance(a, Gather) for a in g.ix.atoms())))
 
 
 def injective(index: Sequence[Ix], guards: Sequence[Guard], loops: Sequence[Loop]) -> bool:

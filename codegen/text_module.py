@@ -1,6 +1,7 @@
-"""What the text backends share around their functions: the docstring of a module, constant data.
+"""What the text backends share around their functions: a module's docstring, the dividers between
+the sections of a function, constant data.
 
-In: a program; a buffer of role constant. Out: lines of Python text.
+In: a program; a section; a buffer of role constant. Out: lines of Python text.
 
 Guarantees: text of the user stands inside the docstring and cannot end it; data reads back as it
 was; lines have at most 100 characters; nothing here depends on when or where it runs.
@@ -9,13 +10,15 @@ was; lines have at most 100 characters; nothing here depends on when or where it
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from math import isfinite
 
 from codegen.index import Dim
 from codegen.names import comment_safe
+from codegen.numpy_comments import wrapped
 from codegen.numpy_values import numpy_dtype
+from codegen.polynomial import Poly, added, buffer_bytes, spelled
 from codegen.printer import (
     WIDTH,
     Attr,
@@ -30,9 +33,9 @@ from codegen.printer import (
     layout,
     number,
 )
-from codegen.program import Buffer, Dtype
+from codegen.program import Buffer, Dtype, Section
 
-__all__ = ["constant_data", "header"]
+__all__ = ["constant_data", "divider", "first", "header", "memory"]
 
 
 def header(
@@ -68,6 +71,46 @@ def _facts(dims: Sequence[Dim], buffers: Sequence[Buffer]) -> str:
     parts += [dtype] if dtype else []
     text = "; ".join(parts)
     return f"{text}." if text and len(text) < WIDTH else ""
+
+
+def memory(own: Poly, arguments: Sequence[Buffer], most: bool = False) -> str:
+    """The line that says how much memory a call takes: its own, and what it is handed; put the
+    sizes for their names.
+
+    ``most``: the first is a bound, not an exact sum.
+    """
+    handed = spelled(added(map(buffer_bytes, arguments)))
+    bound = "at most " if most else ""
+    text = f"memory: {bound}{spelled(own)} bytes, beside {handed} bytes of arguments"
+    return "\n".join(wrapped(text, ""))
+
+
+_ORDER: tuple[Section, ...] = ("forward", "backward", "update")
+_SECTIONS = {
+    "forward": "forward",
+    "backward": "backward: derivatives",
+    "update": "update: states and parameters, in place",
+}
+
+
+def first(kinds: Sequence[Section], section: Section) -> int:
+    """Where a section begins for good: from there on none before it stands."""
+    earlier = _ORDER[: _ORDER.index(section)]
+    return max((k + 1 for k, kind in enumerate(kinds) if kind in earlier), default=0)
+
+
+def divider(sections: Collection[str], pad: str, saved: Sequence[str] = ()) -> list[str]:
+    """The comment where a section begins, or loops that carry out several; ``saved`` are the
+    forward values that the backward part reads."""
+    several = [s for s in _ORDER if s in sections]
+    text = _SECTIONS[several[0]]
+    if len(several) > 1:
+        text = f"{', '.join(several[:-1])} and {several[-1]}, in the same loops"
+    lines = [f"{pad}# --- {text} ---"]
+    if saved:
+        text = f"saved for the backward part: {', '.join(saved)}"
+        lines += [f"{pad}# {line}" for line in wrapped(text, "", WIDTH + 4 - len(pad))]
+    return [*lines, ""]
 
 
 def constant_data(name: str, buffer: Buffer) -> list[str]:

@@ -181,6 +181,10 @@ class Formula:
         """A float that is used more than once; see the module's docstring."""
         return x.cast(self.dtype)
 
+    def number(self, value: float | Named) -> Value:
+        """A constant of the dtype."""
+        return Value(number(value)).cast(self.dtype)
+
     def word_of(self, x: Value) -> Value:
         """The bits of a float."""
         return x.bits(self.word)
@@ -224,16 +228,23 @@ class Formula:
 
     def two_sum(self, a: Operand, b: Value) -> tuple[Value, Value]:
         """a + b, and what its rounding lost (Knuth)."""
+        if isinstance(a, Value):
+            a = self.once(a)
         total = self.once(a + b)
         rest = self.once(total - a)
-        return total, (a - (total - rest)) + (b - rest)
+        return total, self.once((a - (total - rest)) + (b - rest))
 
-    def square(self, x: Value) -> tuple[Value, Value]:
-        """x*x, and what its rounding lost (with Fma at once, else by halves, Dekker)."""
-        product = self.once(x * x)
+    def product(self, a: Value, b: Value) -> tuple[Value, Value]:
+        """a*b, and what its rounding lost (with Fma at once, else by halves, Dekker)."""
+        product = self.once(a * b)
         if self.fused:
-            return product, Value(Fma(x.scalar, x.scalar, (-product).scalar))
+            return product, self.once(Value(Fma(a.scalar, b.scalar, (-product).scalar)))
+        a1, a0 = self.halves(a)
+        b1, b0 = (a1, a0) if a is b else self.halves(b)
+        return product, self.once((a1 * b1 - product) + (a1 * b0 + a0 * b1) + a0 * b0)
+
+    def halves(self, x: Value) -> tuple[Value, Value]:
+        """x as a sum of two numbers with half its places each."""
         kept = self.word_of(x) & (2 * self.sign - (1 << (self.mantissa // 2 + 1)))
         high = self.once(self.float_of(kept))
-        low = self.once(x - high)
-        return product, (high * high - product) + 2.0 * (high * low) + low * low
+        return high, self.once(x - high)

@@ -256,13 +256,18 @@ class _Assignment:
         return (s for s in walk(self.step.body) if isinstance(s, Load))
 
     def groups(self) -> Iterator[tuple[Sequence[Ix], tuple[Guard, ...]]]:
-        """Every group of index expressions, with the guards under which they are used."""
+        """Every group of index expressions, with the guards under which they are used: of a guard,
+        those before it."""
         step = self.step
-        yield [*step.index, *(g.ix for g in step.guards)], step.guards
+        yield step.index, step.guards
+        for n, g in enumerate(step.guards):
+            yield [g.ix], step.guards[:n]
         for scalar in walk(step.body):
             if isinstance(scalar, Load):
                 guards = (*step.guards, *scalar.guards)
-                yield [*scalar.indices, *(g.ix for g in scalar.guards)], guards
+                yield scalar.indices, guards
+                for n, g in enumerate(scalar.guards, len(step.guards)):
+                    yield [g.ix], guards[:n]
             elif isinstance(scalar, IndexValue):
                 yield [scalar.ix], step.guards
 

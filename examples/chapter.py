@@ -25,6 +25,7 @@ import sympy
 
 import symprop as prop
 from symprop import digits
+from symprop.errors import install
 from symprop.graph import Leaf
 from symprop.spelling import Spelling
 from symprop.walk import topological
@@ -493,7 +494,7 @@ def drawing(folder: Path) -> Draw:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SystemExit('the figures need matplotlib: pip install "symprop[plot]"') from None
+        raise SystemExit(f"the figures need matplotlib: run  {install('matplotlib')}") from None
     folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager

@@ -14,6 +14,7 @@ import symprop as prop
 from codegen.loops.from_program import from_program
 from codegen.loops.interpret import interpret
 from symprop import oracle
+from symprop.errors import install
 from symprop.graph import Leaf
 from symprop.spelling import Spelling
 from symprop.walk import topological
@@ -149,7 +150,7 @@ results = {"numpy": function(weights | data), "loops": interpret(function.loops,
 if find_spec("numba"):
     results["numba"] = compiled(weights | data)
 else:
-    print('Numba is not installed, so its text is shown and not run: pip install "symprop[numba]"')
+    print(f"Numba is not installed, so its text is shown and not run: {install('numba')}")
 for backend, computed in results.items():
     for name, ours, theirs in zip(["loss", *net.parameters], computed, exact, strict=True):
         error = np.abs(ours - theirs).max() / np.abs(theirs).max()

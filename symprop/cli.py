@@ -16,14 +16,15 @@ stops reading (`| head`) ends the command quietly; files are written whole or no
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-if TYPE_CHECKING:
-    from symprop.commands import Answer
+from symprop.commands import TEXTS, Answer
+from symprop.pipeline import BACKENDS
 
 __all__ = ["app", "main"]
 
@@ -37,6 +38,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def choices(names: Iterable[str]) -> str:
+    """a, b or c."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 class Notation(StrEnum):
@@ -83,7 +90,7 @@ Rate = Annotated[
 ]
 Runs = Annotated[
     str | None,
-    typer.Option(help="What runs the code: numpy, numba or numba-cuda.", show_default="numpy"),
+    typer.Option(help=f"What runs the code: {choices(BACKENDS)}.", show_default="numpy"),
 ]
 
 
@@ -95,7 +102,9 @@ def explain(
     model: Model,
     notation: Annotated[Notation, typer.Option(help="How formulas are written.")] = Notation.MATRIX,
     language: Annotated[Language, typer.Option(help="Of the headings.")] = Language.EN,
-    form: Annotated[Form, typer.Option("--format", help="Of the page.")] = Form.TEXT,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="Of the page.", show_default="text")
+    ] = None,
     at: Annotated[str | None, typer.Option(help="Name of a sample to put numbers in.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
     as_json: AsJson = False,
@@ -104,7 +113,9 @@ def explain(
     from symprop import checkpoint, commands
     from symprop.model_file import open_model
 
-    form = Form.JSON if as_json else form
+    if as_json and form not in (None, Form.JSON):
+        raise typer.BadParameter(f"--json is a format of its own: leave it or --format {form} out")
+    form = Form.JSON if as_json else form or Form.TEXT
     answer, text = commands.explain(open_model(model), notation, language, form, at)
     if out is not None:
         checkpoint.write_file(out, text.encode())
@@ -118,9 +129,7 @@ def explain(
 @app.command()
 def source(
     model: Model,
-    backend: Annotated[
-        str, typer.Option(help="numpy, numba, numba-cuda, program or loops.")
-    ] = "numpy",
+    backend: Annotated[str, typer.Option(help=f"{choices([*BACKENDS, *TEXTS])}.")] = "numpy",
     dtype: Annotated[Width, typer.Option(help="What it computes in.")] = Width.FLOAT32,
     as_json: AsJson = False,
 ) -> None:
@@ -203,6 +212,9 @@ def train(
     from symprop import commands
     from symprop.model_file import open_model
 
+    commands.refuse_misspelt(model, ["digits"])
+    if out is not None:
+        warn_of(out)
     run = commands.Run(data, backend, seed, rate)
     fit = commands.Fit(epochs, batch_size, validation_split, out)
     try:
@@ -221,12 +233,26 @@ def refuse_for_digits(
         raise typer.BadParameter(f"{wrong[0]} is for a model of your own, not for digits")
 
 
+def warn_of(out: Path) -> None:
+    """Say which files of an earlier run will be replaced; refuse a folder that holds others."""
+    from symprop import checkpoint
+    from symprop.digits import FILES
+
+    checkpoint.check_folder(out, FILES)
+    old = [name for name in FILES if (out / name).exists()]
+    if old:
+        typer.echo(
+            f"{out} holds an earlier run: {', '.join(old)} will be replaced after the training",
+            err=True,
+        )
+
+
 def digits(epochs: int, batch_size: int, seed: int, rate: float, out: Path) -> None:
     """Train a 64-64-10 network on scikit-learn's handwritten digits."""
     from symprop import checkpoint
     from symprop import digits as example
 
-    checkpoint.check_folder(out, example.FILES)
+    warn_of(out)
     data = example.load(seed)
     step = example.declare(rate)
     heading("The declaration")

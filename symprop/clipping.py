@@ -7,19 +7,26 @@ its norm.
 
     symprop.training_step(loss, optimizer, clip=symprop.ClipGlobalNorm(1.0))
 
-The norm is the square root of the sum of squares. A gradient so large that this sum overflows
-(1e19 in float32) is scaled to 0: the step is left out; one that is not finite stays so.
+The norm is the square root of the sum of squares. Elements are divided by the largest of them (or
+by the limit, where that is larger) before they are squared: no square overflows, so that the
+gradient of 1e30 in float32 is made as short as the limit, in its own direction. Only a factor below
+the least normal number of the width (1e-38 in float32) is coarse. An element that is not finite
+makes all that are scaled with it NaN: the step is lost, and seen to be.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from symprop.expression import Expr
+from symprop.expression import Expr, as_expr
 from symprop.graph import rename, suggest
-from symprop.ops.elementwise import clip, maximum, sqrt, square
+from symprop.ops.elementwise import abs as absolute
+from symprop.ops.elementwise import clip, maximum, minimum, sqrt, square
+from symprop.ops.structural import max as greatest
 from symprop.ops.structural import sum as total
 from symprop.optimizers import check_positive
 
@@ -67,7 +74,7 @@ class ClipNorm:
     def clipped(self, gradients: Sequence[Expr]) -> list[Expr]:
         """One gradient for each."""
         return [
-            called("clipped", g, g * scale(self.limit, squares(g), title("clip_scale", g)))
+            called("clipped", g, g * scale(self.limit, [g], title("clip_scale", g)))
             for g in gradients
         ]
 
@@ -89,22 +96,39 @@ class ClipGlobalNorm:
 
     def clipped(self, gradients: Sequence[Expr]) -> list[Expr]:
         """One gradient for each."""
-        everything: Any = sum(squares(g) for g in gradients)
-        factor = scale(self.limit, everything, "clip_scale")
+        factor = scale(self.limit, gradients, "clip_scale")
         return [called("clipped", g, g * factor) for g in gradients]
 
 
-def squares(gradient: Expr) -> Expr:
-    """The sum of the squares of the elements."""
-    return called("squares", gradient, total(square(gradient)))
+def scale(limit: float, gradients: Sequence[Expr], name: str) -> Expr:
+    """limit / max(norm, limit) of these gradients together, with both divided by a common unit.
 
-
-def scale(limit: float, squares: Any, name: str) -> Expr:
-    """limit / max(norm, limit): exactly 1 up to the limit; never a division by 0."""
-    factor: Expr = limit / maximum(sqrt(squares), limit)
+    The unit is the largest element or the limit, whichever is larger. It is never 0, and within
+    the limit it is the limit itself: then the quotient is 1 / max(norm / limit, 1), exactly 1.
+    """
+    word = name.removeprefix("clip_scale")
+    unit: Expr = as_expr(limit)
+    for g in gradients:
+        unit = maximum(unit, called("largest", g, greatest(absolute(g))))
+    suggest(unit.node, f"clip_unit{word}")
+    squares = [called("squares", g, total(square(divided(g, unit)))) for g in gradients]
+    norm = sqrt(functools.reduce(operator.add, squares))
+    shortest = limit / unit
+    suggest(shortest.node, f"clip_limit{word}")
+    factor: Expr = shortest / maximum(norm, shortest)
     # A value with a name is computed as it stands: limit*g / max(...) would round g twice.
     rename(factor.node, name)
     return factor
+
+
+def divided(gradient: Expr, unit: Expr) -> Expr:
+    """The sizes of the elements over the unit, which are at most 1.
+
+    They are held there too: that changes no value, and keeps the sum of their squares from being
+    simplified to the sum of the gradient's squares over unit**2, which overflows.
+    """
+    held: Expr = minimum(absolute(gradient) / unit, 1)
+    return held
 
 
 def called(word: str, gradient: Expr, value: Expr) -> Expr:

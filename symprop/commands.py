@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from codegen.listing import listing
 from symprop import checkpoint
+from symprop.data import closest
 from symprop.errors import DataError, DeclarationError, listed, quoted
 from symprop.expression import Expr
 from symprop.model_file import LOSS_FIRST, STEP_FIRST, ModelFile, as_loss
@@ -181,12 +182,17 @@ class Fit:
     out: Path | None
 
 
+def refuse_misspelt(model: str, examples: Sequence[str]) -> None:
+    """Refuse what is no file, and nearly the name of an example."""
+    hint = closest(model, examples)
+    if hint and not Path(model).exists():
+        raise DataError(f"there is no file {quoted(model)}{hint}")
+
+
 def train(file: ModelFile, run: Run, fit: Fit, quiet: bool) -> Answer:
     """Train, and write code, weights and history where the user said."""
-    from symprop.digits import FILES, trained_files
+    from symprop.digits import trained_files
 
-    if fit.out is not None:
-        checkpoint.check_folder(fit.out, FILES)
     trainer = trainer_of(file, run)
     data = file.data(run.data)
     options: dict[str, Any] = {}

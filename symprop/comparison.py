@@ -9,8 +9,8 @@ for, or in float64 beyond its rounding where the graph is too large for digits (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -18,14 +18,16 @@ import mpmath
 import numpy as np
 
 from symprop import oracle
-from symprop import term as t
 from symprop.expression import Expr
-from symprop.graph import FLOATS, At, Leaf, Node, Reduce, hint
+from symprop.graph import Leaf, Node
+from symprop.named_values import named_values
+from symprop.number_text import number_text
 from symprop.relations import Seen, relation, where_zero
-from symprop.sampling import HUMAN, STYLES, Point, points, work
+from symprop.sampling import HUMAN, STYLES, Point, points, rounded, work
+from symprop.thresholds import MIXED, near, thresholds
 from symprop.walk import topological
 
-__all__ = ["Case", "Comparison", "Shown", "array_text", "compare", "spelled", "undefined"]
+__all__ = ["Case", "Comparison", "Shown", "compare", "undefined"]
 
 BUDGET = 400_000  # scalar steps of one question: about 3 seconds of 60 digits
 CHECK = 60_000  # scalar steps spent on the divisors of a proof
@@ -39,9 +41,14 @@ MORE_DIGITS = 1000  # for a value that one alone has
 MOST_DIGITS = 3000
 FEW_DIGITS = 300  # the most for a graph that is not small
 SMALL = 20_000  # steps a point up to which other points are tried for the sake of showing them
-FLOAT_GAP = 1e-9  # of the largest element: what float64 may lose
-OTHERS = 16  # values that may be named in a hint
-SHOWN = 12  # elements of an array printed in full
+FLOAT_DIGITS = 9  # of the largest element, to which float64 is trusted
+NAMED = 3  # points that are named where only special ones show a difference
+PLAIN = (1e-2, 1e3)  # sizes that are read at a glance
+CLEAR = 0.1  # a difference, beside the larger of the two, that is seen at a glance
+LITTLE = 1e-20  # of the largest value seen: a difference that no mistake of a formula explains
+FLOAT_NOISE = 1e-14  # of the largest value at any point
+FLOAT_BUDGET = 100_000_000  # steps of one question in float64: about a second
+NOISE = 1e-20  # beside the other value: what may be a 0 computed with rounding
 
 
 @dataclass(frozen=True)
@@ -103,23 +110,33 @@ class _Look:
 
 def compare(case: Case) -> Comparison:
     """Both at random and special points."""
-    others = _others(case)
+    others = named_values(case.roots)
     first = next(points(case.roots, case.seed))
     steps = max(work(case.roots, first.sizes), 1)
     floats = steps > LARGE
-    count = min(max(BUDGET // steps, FEWEST), ROUNDS * len(STYLES))
+    budget = FLOAT_BUDGET if floats else BUDGET
     looks: list[_Look] = []
-    for point in islice(points(case.roots, case.seed), count):
+    for point in _tried(case, max(budget // steps, FEWEST)):
         looks.append(_look(case, point, others, floats))
         if sum(x.point.style.generic and bool(np.any(x.differ)) for x in looks) >= ENOUGH:
             break
+    if floats and case.tolerance is None:
+        looks = _beyond_noise(looks)
     seen = [x for x in looks if np.any(x.finite)]
     generic = sum(x.point.style.generic for x in seen)
     if not np.any([np.any(x.differ) or np.any(x.lost) for x in looks]):
         return Comparison(bool(seen) or not looks[0].finite.size, len(seen), generic, floats)
-    reason, hint = _said(looks)
+    reason, hint = _said(case, looks)
     shown = _simplest(case, looks, others, floats)
     return Comparison(False, len(looks), generic, floats, reason, hint, shown)
+
+
+def _tried(case: Case, most: int) -> Iterator[Point]:
+    """Random and special points, then those at the numbers that the formulas compare with."""
+    yield from islice(points(case.roots, case.seed), min(most, ROUNDS * len(STYLES)))
+    styles = near(thresholds(case.roots))
+    if styles:
+        yield from islice(points(case.roots, case.seed, styles), min(most, len(styles)))
 
 
 def undefined(case: Case) -> Comparison | None:
@@ -130,29 +147,60 @@ def undefined(case: Case) -> Comparison | None:
     looks = [_look(case, p, {}, False) for p in tried[: max(1, CHECK // steps)]]
     if not any(np.any(x.lost) for x in looks):
         return None
-    reason, hint = _said(looks)
+    reason, hint = _said(case, looks)
     shown = _simplest(case, looks, {}, False)
     return Comparison(False, len(looks), 0, False, reason, hint, shown)
 
 
-def _said(looks: Sequence[_Look]) -> tuple[str, str]:
+def _said(case: Case, looks: Sequence[_Look]) -> tuple[str, str]:
     """What kind of difference it is, and the relation that explains it."""
     random = [x for x in looks if x.point.style.generic]
-    if any(np.any(x.differ) for x in random):
-        whole = [_seen(x) for x in random if x.whole]
-        hint = relation(whole)
+    apart = [x for x in looks if np.any(x.differ)]
+    little = _little(looks) if case.tolerance is None else ""
+    if any(x.point.style.generic for x in apart):
+        hint = relation([_seen(x) for x in random if x.whole])
         fact, _, mend = hint.partition(": ")
-        told = f"{fact} at every point tried{f': {mend}' if mend else ''}"
-        return (told if hint else "they give different values"), hint
-    special = [x for x in looks if np.any(x.differ)]
-    if special:
-        title = where_zero([x.differ for x in special], [x.others for x in special])
-        where = f"only where {title} is 0" if title else "at special points (zeros, ties)"
-        told = f"equal at {len(random)} random points, they differ {where}"
-        return f"{told}: another convention at a kink or a tie", ""
+        if hint:
+            return f"{fact} at every point tried{f': {mend}' if mend else ''}", hint
+        return little or "they give different values", ""
+    agreed = f"equal at {len(random)} random points"
+    if little:
+        return f"{agreed} to {case.digits - 10} digits, but {little}", ""
+    if apart:
+        return f"{agreed}, they differ {_where(apart)}", ""
     lost = [x for x in looks if np.any(x.lost)]
     where = "" if any(x.point.style.generic for x in lost) else " (only at special points)"
     return f"equal wherever both are finite, but one of them is not everywhere{where}", ""
+
+
+def _little(looks: Sequence[_Look]) -> str:
+    """How large the differences are, where all are tiny beside the values; else ""."""
+    gaps = [max(abs(x.mine[x.differ] - x.theirs[x.differ])) for x in looks if np.any(x.differ)]
+    seen = [(x.mine[x.finite], x.theirs[x.finite]) for x in looks if np.any(x.finite)]
+    if not gaps or max(gaps) > LITTLE * max(max(abs(a)) for pair in seen for a in pair):
+        return ""
+    most = number_text(max(gaps), 3)
+    return f"they differ by very little: by {most} at most at the points tried"
+
+
+def _places(mask: Any) -> list[tuple[int, ...]]:
+    return [tuple(map(int, p)) for p in np.argwhere(mask)]
+
+
+def _where(special: Sequence[_Look]) -> str:
+    """At which special points two values differ that are equal at random ones."""
+    title = where_zero([x.differ for x in special], [x.others for x in special])
+    if title:
+        return f"only where {title} is 0: another convention at a kink or a tie"
+    if any(x.point.style in STYLES for x in special):
+        return "at special points (zeros, ties): another convention at a kink or a tie"
+    names = [x.point.style.name for x in special if x.point.style.name != MIXED]
+    where = "near or beyond numbers that the formulas compare with"
+    if not names:
+        return where
+    named = " or ".join(sorted(names[:NAMED], key=float))
+    more = ", among others" if len(names) > NAMED else ""
+    return f"{where}: where every variable is {named}{more}"
 
 
 def _seen(x: _Look) -> Seen:
@@ -178,8 +226,7 @@ def _look(
     finite_a, finite_b = _finite(a), _finite(b)
     both = finite_a & finite_b
     differ = np.zeros(a.shape, bool)
-    for p in np.argwhere(both):
-        k = tuple(p)
+    for k in _places(both):
         differ[k] = _unequal(a[k], b[k], case)
     if case.tolerance is None and np.any(differ):
         a, b, differ = _confirmed(case, point, a, b, differ)
@@ -218,8 +265,7 @@ def _confirmed(case: Case, point: Point, a: Any, b: Any, differ: Any) -> tuple[A
         digits = min(case.digits + 4 * lost, most)
         a, b = _evaluated(case.roots, point, digits)
         differ = np.array(differ)
-        for p in np.argwhere(differ):
-            k = tuple(p)
+        for k in _places(differ):
             differ[k] = _unequal(a[k], b[k], case)
     return a, b, differ & certain
 
@@ -246,9 +292,11 @@ def _float_look(case: Case, point: Point) -> _Look:
     needed = {n.name for n in topological(case.roots) if isinstance(n, Leaf)}
     with np.errstate(all="ignore"):
         a, b = (np.asarray(x) for x in run({k: v for k, v in titles.items() if k in needed}))
+    if a.dtype == bool:  # of which NumPy takes no differences
+        a, b = a.astype(int), b.astype(int)
     finite = np.isfinite(a) & np.isfinite(b)
     scale = np.max(np.abs(b[finite]), initial=0.0)
-    limit = FLOAT_GAP * scale
+    limit = 10.0**-FLOAT_DIGITS * scale
     if case.tolerance is not None:
         limit = case.tolerance * (1 + np.abs(b))
     with np.errstate(all="ignore"):
@@ -257,98 +305,80 @@ def _float_look(case: Case, point: Point) -> _Look:
     return _Look(point, a, b, differ, lost, finite, {})
 
 
+def _beyond_noise(looks: Sequence[_Look]) -> list[_Look]:
+    """Without differences that are rounding beside the largest value of all points: where theirs
+    is 0, as at zeros, 1e-16 is no difference."""
+    sizes = [np.abs(v[x.finite]) for x in looks for v in (x.mine, x.theirs)]
+    noise = FLOAT_NOISE * max(np.max(v, initial=0.0) for v in sizes)
+    with np.errstate(all="ignore"):
+        return [replace(x, differ=x.differ & (np.abs(x.mine - x.theirs) > noise)) for x in looks]
+
+
 # --- what is shown --------------------------------------------------------------------------------
 
 
 def _simplest(
     case: Case, looks: Sequence[_Look], others: Mapping[str, Node], floats: bool
 ) -> Shown:
-    """A difference that is easy to check by hand, else the first that was seen."""
+    """A difference that is easy to check by hand, else the first that was seen.
+
+    The first point at which both values are of ordinary size and clearly apart; where there is
+    none, that of the greatest difference beside the values: where tanh is flat, all are tiny.
+    """
     fallback = [x for x in looks if np.any(x.differ)] or [x for x in looks if np.any(x.lost)]
     real = bool(np.any(fallback[0].differ))
     first = looks[0].point
     easy = not floats and work(case.roots, first.sizes) <= SMALL
+    found: list[Shown] = []
     for least in (1, 2) if easy else ():
         for point in islice(points(case.roots, case.seed, HUMAN, least), len(HUMAN)):
             x = _look(case, point, {}, False)
-            if np.any(x.differ if real else x.lost):
-                return _element(x, real)
-    return _element(fallback[0], real)
+            if not np.any(x.differ if real else x.lost):
+                continue
+            found.append(_element(x, real))
+            if not real or _readable(found[-1]):
+                return _exact(case, found[-1], floats)
+        if found:
+            return _exact(case, max(found, key=_apart), floats)
+    few = _look(case, rounded(fallback[0].point), {}, floats)
+    chosen = few if np.any(few.differ if real else few.lost) else fallback[0]
+    return _exact(case, _element(chosen, real), floats)
 
 
 def _element(x: _Look, real: bool) -> Shown:
-    places = [tuple(map(int, p)) for p in np.argwhere(x.differ if real else x.lost)]
+    """The element that shows it best."""
+    places = _places(x.differ if real else x.lost)
+    shown = [Shown(x.point, k, x.mine[k], x.theirs[k]) for k in places]
     if real:
-        places.sort(key=lambda k: -abs(x.mine[k] - x.theirs[k]))
-    k = places[0]
-    return Shown(x.point, k, x.mine[k], x.theirs[k])
+        shown.sort(key=lambda s: (not _readable(s), -abs(s.mine - s.theirs)))
+    return shown[0]
 
 
-def _others(case: Case) -> dict[str, Node]:
-    """Values that a hint may name: of the shape of the result, with a name; and derivatives of
-    the functions that are applied to them."""
-    from symprop.gradient import gradient
-    from symprop.ops.structural import sum as total
-
-    found: dict[str, Node] = {}
-    for node in topological(case.roots):
-        if node.dtype not in FLOATS or node in case.roots:
-            continue
-        if hint(node) and node.dims in (case.mine.dims, ()):
-            found.setdefault(hint(node), node)
-        inner = _applied(node)
-        if inner is not None and node.dims == case.mine.dims:
-            word, z = inner
-            x = Expr(z)
-            slope = (
-                gradient(total(Expr(node)), x).node if node.dims else gradient(Expr(node), x).node
-            )
-            found.setdefault(f"{word}({hint(z)})", node)
-            found.setdefault(f"{word}'({hint(z)})", slope)
-    return dict(list(found.items())[:OTHERS])
+def _apart(s: Shown) -> float:
+    """The difference beside the larger of two finite values."""
+    return float(abs(s.mine - s.theirs) / max(abs(s.mine), abs(s.theirs)))
 
 
-def _applied(node: Node) -> tuple[str, Node] | None:
-    """(function, argument) of a node that is a function of one named value."""
-    if not isinstance(node, Reduce) or len(node.loops) != node.nout or len(node.reads) != 1:
-        return None
-    body, r = node.body, node.reads[0]
-    if not isinstance(body, t.Call) or len(body.args) != 1 or not isinstance(body.args[0], t.Read):
-        return None
-    plain = isinstance(r, At) and r.index == tuple(v.ix() for v in node.outer) and not r.guards
-    if not plain or body.fn in t.STRUCTURAL or not hint(r.node) or r.node.dtype not in FLOATS:  # type: ignore[union-attr]
-        return None
-    return body.fn.name.partition("[")[0].partition("@")[0], r.node  # type: ignore[union-attr]
+def _readable(s: Shown) -> bool:
+    """Both 0 or of ordinary size, and clearly apart."""
+    low, high = PLAIN
+    plain = all(x == 0 or low <= abs(x) <= high for x in (s.mine, s.theirs))
+    return plain and _apart(s) >= CLEAR
 
 
-# --- numbers as text ------------------------------------------------------------------------------
-
-
-def spelled(a: Any, b: Any) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart."""
-    for digits in (6, 12, 25, 60, 120):
-        first, second = _number(a, digits), _number(b, digits)
-        if first != second:
-            break
-    return first, second
-
-
-def _number(x: Any, digits: int = 6) -> str:
-    if isinstance(x, bool | int | np.integer | np.bool_):
-        return str(int(x))
-    if not mpmath.isfinite(x):
-        return "nan" if mpmath.isnan(x) else "inf" if x > 0 else "-inf"
-    text = str(mpmath.nstr(mpmath.mpf(x), digits, min_fixed=-5, max_fixed=9))
-    return text.removesuffix(".0")
-
-
-def array_text(x: Any) -> str:
-    """[[1, 2], [0, 1]]; "" for an array too large to print."""
-    a = np.asarray(x)
-    if not a.ndim:
-        return _number(a[()])
-    if a.size > SHOWN:
-        flat = a.ravel()
-        equal = all(v == flat[0] for v in flat)
-        return f"{' by '.join(map(str, a.shape))} times {_number(flat[0])}" if equal else ""
-    return f"[{', '.join(array_text(row) for row in a)}]"
+def _exact(case: Case, s: Shown, floats: bool) -> Shown:
+    """With 0 for a value that is nothing but rounding: it shrinks as digits are added."""
+    values = (s.mine, s.theirs)
+    if floats or not all(map(mpmath.isfinite, values)):
+        return s
+    largest = max(map(abs, values))
+    tiny = [0 < abs(x) < NOISE * largest for x in values]
+    if not any(tiny):
+        return s
+    again = _evaluated(case.roots, s.point, 3 * case.digits)
+    shrink = mpmath.mpf(10) ** (-case.digits)
+    mine, theirs = (
+        mpmath.mpf(0) if small and abs(more[s.index]) <= abs(x) * shrink else x
+        for small, x, more in zip(tiny, values, again, strict=True)
+    )
+    return replace(s, mine=mine, theirs=theirs)

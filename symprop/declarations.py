@@ -126,8 +126,15 @@ def index(extent: Any) -> Expr:
     return Expr(make("sum", loops, 1, (), t.read(0), (IndexOf(loops[0].ix()),), "int64"))
 
 
-def size(x: Expr, axis: int) -> Expr:
-    """The extent of an axis as an int64 value without dims."""
+def size(x: Expr, axis: int | None = None) -> Expr:
+    """The extent of an axis, which must be said, as an int64 value without dims."""
+    if not isinstance(x, Expr) or axis is None:
+        given = describe(x) if isinstance(x, Expr) else quoted(x)
+        missing = " without an axis" if axis is None else ""
+        raise DeclarationError(
+            "prop.size takes an expression and the number of one of its axes, such as "
+            f"prop.size(x, 0), but got {given}{missing}"
+        )
     d = x.node.dims[normal_axis(axis, x.ndim, describe(x))]
     node = make("sum", (), 0, (), t.read(0), (IndexOf(d),), "int64")
     return Expr(node, sources(node, [x]))

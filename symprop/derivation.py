@@ -33,6 +33,7 @@ from symprop.graph import (
     hint,
     origin,
 )
+from symprop.naming import dim_name, divisor
 from symprop.rewrites import EVERY_RULE, Step, Trace, trace
 from symprop.sampling import free_dims
 from symprop.simplify.cost import node_cost
@@ -45,6 +46,7 @@ Stage = Literal["forward", "backward", "simplify"]
 CHAIN = "cotangent of the result times the derivative, summed over what the step repeated"
 ADDED = "a value used several times: the contributions of its uses are added"
 SEED = "the derivative of the result itself, 1, and what depends on no variable"
+DIVIDED = "the result is divided by {0}, as a mean is: each of its terms gets 1/{0}"
 
 
 class Operations(NamedTuple):
@@ -61,7 +63,8 @@ class Line:
     ``stage``: forward (declared), backward (the chain rule) or simplify; ``block``: the repeated
     block inside which a rewrite happened, or "". ``algebra`` is what the rule says, ``kind`` what
     it does to rounding. ``before`` is empty for a declaration; for the chain rule it is the step
-    that is differentiated. ``old`` and ``new`` are the nodes, one a place.
+    that is differentiated. ``note`` says where a value comes from that no rule before it
+    explains. ``old`` and ``new`` are the nodes, one a place.
     """
 
     number: int
@@ -75,6 +78,7 @@ class Line:
     place: str
     block: str = ""
     needed: bool = True
+    note: str = ""
     old: tuple[Node, ...] = field(default=(), repr=False, compare=False)
     new: tuple[Node, ...] = field(default=(), repr=False, compare=False)
 
@@ -284,7 +288,7 @@ class _Writer:
     def value(self, node: Node, stage: Stage, counts: Operations, needed: bool, text: str) -> None:
         """The line of one value of the graph."""
         source = origin(node)
-        rule, algebra, was = source.rule or _kind(node), "", ""
+        rule, algebra, was, note = source.rule or _kind(node), "", "", ""
         if rule == "chain rule":
             algebra = CHAIN
             was = self.spell.line(source.inputs[1]) if len(source.inputs) == 3 else ""
@@ -293,9 +297,11 @@ class _Writer:
             rule, algebra = ("chain rule", CHAIN) if alone else ("add contributions", ADDED)
         elif stage == "backward" and not source.rule and node.common:
             rule, algebra = "start", SEED
+            size = divisor(node)
+            note = DIVIDED.format(dim_name(size)) if size is not None and dim_name(size) else ""
         self.lines.append(
             Line(len(self.lines) + 1, stage, rule, algebra, "exact", was, text, counts,
-                 source.place, needed=needed, new=(node,))
+                 source.place, needed=needed, note=note, new=(node,))
         )  # fmt: skip
 
     # --- the simplifier -------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The page of a derivation as text.
 
-In: a ``Derivation``. Out: headings, numbered lines with their counts, a table of the rules.
+In: a ``Derivation``. Out: headings, numbered lines with their counts, a table of the rules, words.
 Guarantees: 100 columns where formulas allow it; long pages are cut in the middle of a stage, and
 say by how much; nothing but the lines' own text, which holds legal names only.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from symprop.derivation import Derivation, Line
 
-__all__ = ["line", "page"]
+__all__ = ["WORDS", "line", "page"]
 
 LIMIT = 200  # lines of a stage: past it the rest is counted, not shown
 HEADINGS = {
@@ -22,20 +22,38 @@ HEADINGS = {
         "  d_x is the derivative of the result with respect to x. A step passes to each of its",
         "  operands its own derivative times that of the step, summed where values were repeated.",
     ),
-    "simplify": ("Simplification: the same values, cheaper",),
+    "simplify": ("Simplification: the same values, never dearer",),
+}
+
+# Each rule in plain words; those that a page uses are printed below it.
+WORDS = {
+    "start": "where the chain rule begins: what no variable can change",
+    "chain rule": "the derivative of a step times what has come down to the step",
+    "add contributions": "a value with several uses gets the sum of what comes down from each",
+    "read through views": "a transpose or slice is not written out: elements are read in place",
+    "read through free maps": "a sign or a constant is written where it is used",
+    "cancel": "a factor above and below the bar goes, proved not to be 0",
+    "pull factors out of sums": "a factor that is the same in every term stands before the sum",
+    "drop zero sums": "a sum that is proved to be 0 is left out",
+    "residue split": "a sum with gaps of even spacing becomes sums without gaps",
+    "drop implied guards": "a condition goes where a factor is 0 outside of it anyway",
+    "fuse single use": "a value that is used once is computed where it is used",
+    "hoist": "a part that is the same along an axis is computed once",
+    "share sums": "sums that are equal but for factors are summed once",
+    "simplify blocks": "the body of a loop or of a repeated block, by the same rules",
 }
 
 
 def page(d: Derivation) -> str:
     """The whole page."""
-    parts = [f"{d.title}, derived in {len(d.lines)} steps", _counted(d)]
+    parts = [f"{d.title}, derived in {len(d.lines)} step{'s' * (len(d.lines) != 1)}", _counted(d)]
     for stage, heading in HEADINGS.items():
         own = [one for one in d.lines if one.stage == stage]
         if own:
             parts += ["", *heading, *map(line, own[:LIMIT])]
         if len(own) > LIMIT:
             parts.append(f"... and {len(own) - LIMIT} more")
-    parts += ["", *_summary(d)]
+    parts += ["", *_summary(d), *_words(d)]
     return "\n".join(parts)
 
 
@@ -70,7 +88,7 @@ def _body(one: Line) -> list[str]:
         return [f"{pad}   {one.before}", f"{pad}-> {one.after}"]
     if one.before:
         return [f"{pad}through {one.before}", f"{pad}{one.after}"]
-    return [f"{pad}{one.after}"]
+    return [f"{pad}{one.after}", *([f"{pad}({one.note})"] if one.note else [])]
 
 
 def _summary(d: Derivation) -> list[str]:
@@ -91,3 +109,13 @@ def _summary(d: Derivation) -> list[str]:
     share = f", {100 * saved / d.derived:.0f} % less" if saved > 0 else ""
     found.append(f"Total: {d.derived:,} operations as derived, {d.simplified:,} simplified{share}.")
     return found
+
+
+def _words(d: Derivation) -> list[str]:
+    """What the names of the rules on this page mean."""
+    rules = (one.rule for one in d.lines if one.stage != "forward")
+    used = dict.fromkeys(rule for rule in rules if rule in WORDS)  # the others are the user's
+    if not used:
+        return []
+    width = max(map(len, used))
+    return ["", "Words", *(f"  {rule:<{width}}  {WORDS[rule]}" for rule in used)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import symprop as prop
 from codegen.listing import listing
 from symprop.checkpoint import weights_bytes
-from symprop.errors import UnsupportedError
+from symprop.errors import UnsupportedError, install
 
 if TYPE_CHECKING:
     from symprop import Expr, Trainer, TrainingStep
@@ -63,7 +63,7 @@ def load(seed: int = 0) -> Digits:
     except ImportError as error:
         raise UnsupportedError(
             "the digits come with scikit-learn, which is not installed: "
-            "run  python -m pip install scikit-learn  (the extra examples)"
+            f"run  {install('scikit-learn')}"
         ) from error
     images, labels = load_digits(return_X_y=True)
     parts = train_test_split(

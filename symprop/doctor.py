@@ -14,6 +14,7 @@ from ctypes.util import find_library
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+from symprop.errors import install
 from symprop.pipeline import BACKENDS
 
 __all__ = ["Fact", "facts", "report"]
@@ -68,11 +69,11 @@ def facts() -> list[Fact]:
     ]
     for package in REQUIRED:
         own = installed(package)
-        missing = f"MISSING: python -m pip install {package}"
+        missing = f"MISSING: {install(package)}"
         found.append(Fact(package, "required", own is not None, own or missing))
     for package, purpose, extra in OPTIONAL:
         own = installed(package)
-        missing = f"missing (for {purpose}, extra {extra}): python -m pip install {package}"
+        missing = f"missing (for {purpose}, extra {extra}): {install(package)}"
         found.append(Fact(package, "optional", own is not None, own or missing))
     found += [backend(name) for name in BACKENDS]
     return found

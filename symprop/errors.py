@@ -20,6 +20,7 @@ __all__ = [
     "UnsupportedError",
     "VerificationError",
     "at",
+    "install",
     "listed",
     "quoted",
 ]
@@ -62,6 +63,13 @@ def quoted(text: object) -> str:
 def listed(names: Iterable[object]) -> str:
     """The names, each quoted, joined by commas; "none" if there are none."""
     return ", ".join(quoted(name) for name in names) or "none"
+
+
+def install(package: str) -> str:
+    """The command that gets a package, for use inside a message; symprop's own extras need a copy
+    of its source."""
+    quote = '"' if ">" in package else ""
+    return f"python -m pip install {quote}{package}{quote}"
 
 
 def at(where: str) -> str:

@@ -24,6 +24,7 @@ from symprop.errors import DeclarationError, ShapeError, UnsupportedError, liste
 from symprop.graph import FLOATS, INTS, Leaf, Node, Origin
 from symprop.make import elementwise as map_node
 from symprop.make import make
+from symprop.numpy_calls import OPERATORS, not_numpys
 from symprop.shapes import check_dtype, check_name, promote, public_dim
 
 Number = int | float | Fraction
@@ -33,7 +34,6 @@ class Expr:
     """A symbolic value. Arithmetic, comparison, indexing and NumPy's methods make new ones."""
 
     __slots__ = ("node", "sources")
-    __array_ufunc__ = None  # NumPy arrays defer to the reflected operators below
     node: Node
     sources: tuple[Leaf, ...]  # leaves that were cancelled on the way: their arrays show sizes
 
@@ -216,6 +216,15 @@ class Expr:
     def astype(self, dtype: str) -> Expr:
         return cast_to(self, dtype)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Expr:
+        """What NumPy asks for in `array * self`: the operators; every other function is refused."""
+        names = OPERATORS.get(ufunc.__name__) if method == "__call__" and not options else None
+        if names is None:
+            raise not_numpys(describe(self), ufunc.__name__, method)
+        a, b = operands
+        plain, reflected = names
+        return cast(Expr, getattr(a, plain)(b) if isinstance(a, Expr) else getattr(b, reflected)(a))
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise UnsupportedError(
             f"{describe(self)} is symbolic and holds no numbers: compile it with prop.compile, "
@@ -259,6 +268,11 @@ def as_expr(x: Any) -> Expr:
         from symprop.declarations import constant
 
         return constant(x)
+    if isinstance(x, Dim | Ix):
+        raise DeclarationError(
+            f"the size {quoted(x)} is known only when arrays are handed in, so it is no number "
+            "to compute with: write prop.size(x, axis) for the value that it will have"
+        )
     raise DeclarationError(
         f"expected an expression, an array or a number, but got {type(x).__name__} {quoted(x)}: "
         "declare a variable with prop.input"
@@ -394,7 +408,13 @@ def pointwise(label: str, formula: Callable[..., t.Term], *args: Any, dtype: str
         dtype = promote(*own, *(k for k in kinds if not any(d in FLOATS for d in own)))
         if dtype == "bool":
             dtype = "int64"
-    node = map_node(formula(*slots), [e.node for e in exprs], dims, dtype)
+    try:
+        node = map_node(formula(*slots), [e.node for e in exprs], dims, dtype)
+    except t.ZeroDivisorError:
+        raise DeclarationError(
+            f"division by an expression that is 0 whatever the values are, such as x - x "
+            f"({graph.place()}): leave it out, or hand the divisor in with prop.input"
+        ) from None
     return finish(node, label, exprs)
 
 

@@ -147,6 +147,7 @@ class Fitting:
         """Train; the history, which is the trainer's while it grows."""
         trainer = self.trainer
         trainer.stopping = False
+        self._build()
         for one in self.callbacks:
             one.on_train_begin(trainer, self.columns)
         history = trainer.history = History()
@@ -163,6 +164,12 @@ class Fitting:
             for one in self.callbacks:
                 one.on_train_end(trainer)
         return history
+
+    def _build(self) -> None:
+        """Compile what the loop runs, before Ctrl-C is held back: with Numba it takes seconds."""
+        self.runner.step.build()
+        if self.held is not None:
+            self.runner.evaluate.build()
 
     def _epoch(self, epoch: int, interrupts: interrupts_held) -> dict[str, float]:
         """The steps of one epoch and its validation; the numbers for the history."""

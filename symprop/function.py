@@ -82,6 +82,32 @@ class Compiled:
         results = self._run(*(arrays[leaf.name] for leaf in self.leaves))
         return (results,) if len(self.program.outputs) == 1 else tuple(results or ())
 
+    def build(self) -> None:
+        """Compile the text now: with Numba this takes seconds, which else the first call takes."""
+        _ = self._run
+
+    @cached_property
+    def _shared(self) -> tuple[bool, ...]:
+        """Which outputs the text returns as they are: an argument, a constant, one output twice."""
+        outputs = self.program.outputs
+        kept = {b.name for b in self.program.arguments}
+        kept |= {b.name for b in self.program.buffers if b.role == "constant"}
+        return tuple(o in kept or o in outputs[:k] for k, o in enumerate(outputs))
+
+    def call_apart(self, arrays: Arrays) -> tuple[np.ndarray[Any, Any], ...]:
+        """The same as ``call``, but results that the caller may write to.
+
+        Guarantees: none shares memory with another, with what was handed in or with the text.
+        """
+        made: list[np.ndarray[Any, Any]] = []
+        for result, shared in zip(self.call(arrays), self._shared, strict=True):
+            array = np.asarray(result)
+            if not shared and array.base is not None:  # a view, perhaps of what is not the caller's
+                known = (*arrays.values(), *made)
+                shared = any(np.may_share_memory(array, other) for other in known)
+            made.append(array.copy() if shared else array)
+        return tuple(made)
+
 
 def compile_program(
     outputs: Sequence[Expr],
@@ -184,9 +210,6 @@ class Function:
         # Declared, but simplified away: may be handed in all the same.
         self._ignored = [leaf.name for leaf in compiled.declared if leaf not in compiled.leaves]
         given = {b.name: b.label for b in compiled.program.arguments}
-        outputs = compiled.program.outputs
-        kept = {*given, *(b.name for b in compiled.program.buffers if b.role == "constant")}
-        self._handed = [o in kept or o in outputs[:k] for k, o in enumerate(outputs)]
         changed = {given[n] for n in compiled.program.updates}
         self._changed = [leaf for leaf in compiled.leaves if leaf.name in changed]
 
@@ -226,10 +249,7 @@ class Function:
                     f"contiguous array of {storage_dtype(leaf, self.dtype)}: hand in one of "
                     "prop.initial_values"
                 )
-        results = tuple(
-            np.array(r) if handed else np.asarray(r)
-            for r, handed in zip(self.compiled.call(ready), self._handed, strict=True)
-        )
+        results = self.compiled.call_apart(ready)
         return results if self._several else results[0]
 
     def __repr__(self) -> str:

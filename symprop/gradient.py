@@ -26,7 +26,7 @@ from symprop import graph
 from symprop import term as t
 from symprop.block_gradient import pull_many, push_many
 from symprop.chain import pull_reduce, push_reduce, total
-from symprop.errors import DeclarationError, ShapeError
+from symprop.errors import DeclarationError, ShapeError, at, quoted
 from symprop.expression import Expr, as_expr, describe, shape_text, sources
 from symprop.graph import (
     FLOATS,
@@ -40,7 +40,7 @@ from symprop.graph import (
     Scan,
 )
 from symprop.make import filled, fresh, make
-from symprop.walk import topological
+from symprop.walk import leaves, topological
 
 __all__ = ["gradient", "jvp", "pull", "push", "vjp"]
 
@@ -92,6 +92,21 @@ def _check(ys: Sequence[Any], xs: Sequence[Any]) -> None:
         if e.dtype not in FLOATS:
             raise DeclarationError(
                 f"{describe(e)} is {e.dtype}, which has no derivative: use a float"
+            )
+    _check_namesakes(ys, xs)
+
+
+def _check_namesakes(ys: Sequence[Expr], xs: Sequence[Expr]) -> None:
+    """A variable declared twice is two variables: its gradient would be zeros, and a surprise."""
+    read = leaves([e.node for e in ys])
+    by_name = {leaf.name: leaf for leaf in read}
+    for e in xs:
+        other = by_name.get(e.node.name) if isinstance(e.node, Leaf) else None
+        if other is not None and isinstance(e.node, Leaf) and e.node not in read:
+            raise DeclarationError(
+                f"the derivative is asked for {quoted(e.node.name)}{at(e.node.where)}, but the "
+                f"expression is made of another {quoted(other.name)}{at(other.where)}: declare "
+                "it once and use that one"
             )
 
 

@@ -1,4 +1,4 @@
-"""The header of generated code: the forward formulas, the number of operations, the bytes.
+"""The header of generated code: the forward formulas, the number of operations.
 
 In: the values as the user wrote them; the program they became. Out: lines of text such as
 
@@ -16,9 +16,10 @@ dimensions. The formulas are for readers: long ones are cut.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from codegen.names import identifier
-from codegen.polynomial import Poly, added, buffer_bytes, product, size_of, spelled
+from codegen.polynomial import Poly, added, product, size_of, spelled
 from codegen.program import (
     Assign,
     Block,
@@ -52,6 +53,7 @@ LONGEST = 90  # characters of a formula
 LINES = 14
 DEPTH = 12  # of unnamed values inside one formula
 
+_SIGNS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=", "&", "|")
 
 # --- formulas ------------------------------------------------------------------------------------
@@ -64,17 +66,26 @@ def formulas(outputs: Sequence[tuple[str, Node]]) -> list[str]:
     if len(nameless) == 1:
         titles[nameless[0]] = "output"
     order, _ = ordered([n for _, n in outputs], {})
+    given = {f: s for f, s in t.given_names(_functions(order)).items() if f != s}
     lines = []
     for node in order:
         name = titles.get(node) or hint(node)
         if not name or isinstance(node, Leaf) or _derived(node):
             continue
         text = f"{identifier(name)} = {_right(node, DEPTH)}"
+        for full, short in given.items():
+            text = text.replace(full, short)
         lines.append(text if len(text) <= LONGEST else f"{text[: LONGEST - 4].rstrip()} ...")
     if len(lines) > LINES:
         half = LINES // 2
         lines = [*lines[:half], "...", *lines[-half:]]
     return lines
+
+
+def _functions(order: Sequence[Node]) -> list[t.Function]:
+    """The functions of all bodies, in order."""
+    bodies = [n.body for n in order if isinstance(n, Reduce)]
+    return [x.fn for body in bodies for x in t.subterms(body) if isinstance(x, t.Call)]
 
 
 def _derived(node: Node) -> bool:
@@ -116,6 +127,9 @@ def _right(node: Node, depth: int) -> str:
         return f"{_tight(inputs[0], depth)}.T"
     if isinstance(node, Reduce) and rule in ("+", "-", "*", "/", "**", "power", "") and _map(node):
         return _body(node, depth)
+    called = isinstance(node, Reduce) and isinstance(node.body, t.Call) and _map(node)
+    if called and (len(inputs) != node.body.fn.arity or node.body.fn.kind == "bool"):  # type: ignore[attr-defined]
+        return _call(node, node.body, depth)  # type: ignore[arg-type, attr-defined] # with numbers
     if rule and inputs:
         return f"{rule}({', '.join(_name(n, depth) for n in inputs)})"
     return _body(node, depth) if isinstance(node, Reduce) and _map(node) else "..."
@@ -156,7 +170,7 @@ def _tight(node: Node, depth: int) -> str:
     inside = text.partition("[")[0] if text.endswith("]") else text
     closed = inside.replace("_", "a").replace(".", "a").isalnum() or text == "..."
     head, _, rest = text.partition("(")
-    called = head.isidentifier() and rest.endswith(")") and _balanced(rest[:-1])
+    called = head.replace("@", "_").isidentifier() and rest.endswith(")") and _balanced(rest[:-1])
     return text if closed or called else f"({text})"
 
 
@@ -171,33 +185,64 @@ def _balanced(text: str) -> bool:
 
 def _body(node: Reduce, depth: int) -> str:
     """An elementwise formula over its operands."""
+    return t.render(node.body, lambda k: _read(node, k, depth), _full)
 
-    def read(k: int) -> str:
-        r = node.reads[k]
-        if not isinstance(r, At):
-            return repr(r.ix)
-        sources = dict.fromkeys(s for ix in r.index for s in gathered(ix))
-        if sources:
-            inside = ", ".join(_name(s, depth) for s in sources)
-            return f"{_tight(r.node, depth)}[{inside}]"
-        return _tight(r.node, depth)
 
-    return t.render(node.body, read)
+def _full(fn: t.Function) -> str:
+    """A function's whole name; `formulas` puts what readers call it in its place."""
+    return fn.name
+
+
+def _call(node: Reduce, call: t.Call, depth: int) -> str:
+    """A function of operands and numbers: clip(x, -1, 2), x <= 0.5."""
+
+    def argument(a: t.Term, tight: bool) -> str:
+        if isinstance(a, t.Num):
+            return _decimal(a.value)
+        if isinstance(a, t.Read):
+            r = node.reads[a.k]
+            whole = isinstance(r, At) and not tight and not any(map(list, map(gathered, r.index)))
+            return _name(r.node, depth) if whole else _read(node, a.k, depth)  # type: ignore[union-attr]
+        if isinstance(a, t.Call):
+            return _call(node, a, depth)
+        return t.render(a, lambda k: _read(node, k, depth), _full)
+
+    sign = _SIGNS.get(call.fn.name)
+    args = [argument(a, sign is not None) for a in call.args]
+    if sign is None:
+        name = "where" if call.fn is t.SELECT else call.fn.name
+        return f"{name}({', '.join(args)})"
+    if isinstance(call.args[0], t.Num):  # x > 2, not 2 < x
+        args, sign = args[::-1], {"<": ">", "<=": ">="}.get(sign, sign)
+    return f"{args[0]} {sign} {args[1]}"
+
+
+def _read(node: Reduce, k: int, depth: int) -> str:
+    """An operand inside a formula."""
+    r = node.reads[k]
+    if not isinstance(r, At):
+        return repr(r.ix)
+    sources = dict.fromkeys(s for ix in r.index for s in gathered(ix))
+    if sources:
+        inside = ", ".join(_name(s, depth) for s in sources)
+        return f"{_tight(r.node, depth)}[{inside}]"
+    return _tight(r.node, depth)
+
+
+def _decimal(value: Fraction) -> str:
+    """0.25; 1/3 for what no short decimal is."""
+    short = repr(float(value))
+    exact = value.denominator > 1 and Fraction(short) == value
+    return short if exact else str(value)
 
 
 # --- counts --------------------------------------------------------------------------------------
 
 
 def counts(program: Program) -> list[str]:
-    """Operations and bytes as formulas in the named dimensions."""
-    arguments = added(
-        buffer_bytes(b) for b in program.buffers if b.role not in ("scratch", "constant")
-    )
-    values = added(buffer_bytes(b) for b in program.buffers if b.role == "scratch")
-    return [
-        f"operations: {spelled(operations(program))}",
-        f"bytes: {spelled(arguments)} of arguments, {spelled(values)} of values",
-    ]
+    """Operations as a formula in the named dimensions; memory is for each backend to say, as it
+    depends on what of the values a text keeps."""
+    return [f"operations: {spelled(operations(program))}"]
 
 
 def operations(program: Program) -> Poly:

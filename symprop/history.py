@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from symprop.errors import DataError, UnsupportedError, listed, quoted
+from symprop.errors import DataError, UnsupportedError, install, listed, quoted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +97,7 @@ def new_figure(panels: int, detached: bool) -> Figure:
     except ImportError as error:
         raise UnsupportedError(
             "curves are drawn with matplotlib, which is not installed: "
-            "run  python -m pip install matplotlib  (the extra plot)"
+            f"run  {install('matplotlib')}"
         ) from error
     size = (4.8 * panels, 3.6)
     if detached:

@@ -29,6 +29,7 @@ from codegen.index import Dim, Gather, Guard, Ix, Loop, dim, gather, guard, loop
 from codegen.names import Names, comment_safe
 from codegen.program import BufferSource, Dtype, Load, Program, Scalar
 from symprop.arguments import arguments, with_sizes
+from symprop.constants import check_data, check_formula
 from symprop.errors import DeclarationError, UnsupportedError, quoted
 from symprop.formulas import formula
 from symprop.graph import (
@@ -51,6 +52,7 @@ from symprop.naming import LONGEST, Axes, Roles, dim_name, loop_names
 from symprop.scalars import FLOATS, Kind, Place, Reads, scalar
 from symprop.scatter import scattered
 from symprop.schedule import Schedule, schedule
+from symprop.sections import derived, sections
 from symprop.settle import settled
 from symprop.term import Prod, coefficient
 
@@ -190,6 +192,9 @@ class _Lowering:
         self.roles = Roles(self.given)
         self.updating = {new for _, new in updates}  # their code says all
         self.users = _users(plan.values)
+        self.sections = sections(plan.values, self.updating, [n for _, n in outputs])
+        if titles and any(derived(n) for _, n in outputs):  # a derivative's block, all of it
+            self.sections = dict.fromkeys(self.sections, "backward")
         self.names: Names
 
     def made(self) -> Program:
@@ -250,6 +255,7 @@ class _Lowering:
         data = None
         if leaf.kind == "constant":
             data = tuple(np.asarray(leaf.init).ravel().tolist())
+            check_data(data, self.common.width(leaf.dtype), leaf.where)
         label = leaf.name if leaf.kind != "local" else ""
         fallback = "value" if leaf.kind == "local" else leaf.kind
         self.new_buffer(leaf, self.names(title, fallback), cast(p.Role, role), label, data)
@@ -278,7 +284,11 @@ class _Lowering:
     def scratch(self, node: Node) -> p.Buffer:
         """The buffer of a computed value."""
         word = self.roles(node) or self.part(node)
-        return self.new_buffer(node, self.names(word, "value"), "scratch", hint(node))
+        made = self.new_buffer(node, self.names(word, "value"), "scratch", hint(node))
+        made = replace(made, section=self.sections.get(node, ""))
+        self.buffers[self.positions[made.name]] = made
+        self.by_node[node] = self.by_name[made.name] = made
+        return made
 
     def part(self, node: Node) -> str:
         """The name of an unnamed value that one named value reads: what it is of that."""
@@ -325,9 +335,9 @@ class _Lowering:
             "",
             origin(node).place,
         )
-        if node not in self.updating:
-            step = replace(step, formula=comment_safe(formula(target.name, step, self.by_name)))
-        self.steps.append(step)
+        self.steps.append(
+            replace(step, formula=comment_safe(formula(target.name, step, self.by_name)))
+        )
 
     def loop_words(self, node: Reduce) -> list[str]:
         """Unique names for the loops of a node."""
@@ -358,7 +368,9 @@ class _Lowering:
         dtype = self.common.width(node.dtype)
         compute = dtype if dtype in FLOATS else self.float_of(kinds)
         known = Reads(scalars, kinds, places)
-        return scalar(node.body, known, dtype, compute)
+        made = scalar(node.body, known, dtype, compute)
+        check_formula(made, compute, origin(node).place)
+        return made
 
     def float_of(self, kinds: Sequence[str]) -> Dtype:
         """The float in which a formula of an integer or truth value computes."""

@@ -24,6 +24,7 @@ from symprop.graph import FLOATS, INTS, Leaf
 from symprop.ops import losses
 from symprop.ops.structural import argmax, mean, where
 from symprop.ops.structural import sum as total
+from symprop.shapes import check_name
 from symprop.walk import leaves
 
 __all__ = [
@@ -172,8 +173,13 @@ def check_metric_name(name: Any, known: Mapping[str, Reported]) -> None:
             f"a metric must be a name or a named expression, but is {quoted(name)}: write "
             'metrics={"name": expression}'
         )
+    check_name(name, "a metric")
     if name == "loss":
         raise DeclarationError('a metric cannot be named "loss": that is the loss itself')
+    if name == "epoch":
+        raise DeclarationError(
+            'a metric cannot be named "epoch": that is the column of the epochs\' numbers'
+        )
     if name.startswith("validation_"):
         raise DeclarationError(
             f"the metric {quoted(name)} cannot start with validation_, which marks the numbers of "

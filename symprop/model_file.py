@@ -74,11 +74,7 @@ class ModelFile:
     def value(self, name: str) -> Any:
         """What a name stands for; a function without arguments is called."""
         if name not in self.names:
-            public = [n for n in self.names if not n.startswith("_")]
-            raise DeclarationError(
-                f"{quoted(self.path)} has no name {quoted(name)}: "
-                f"{self._there(LOSS_FIRST)}{closest(name, public)}"
-            )
+            raise self._unknown(name, f": {self._there(LOSS_FIRST)}")
         value = self.names[name]
         if isinstance(value, FunctionType):
             with running(self.path):
@@ -92,7 +88,16 @@ class ModelFile:
                 f'{quoted(self.path)} has no data: write  data = {{"x": ..., "y": ...}}  in it, '
                 "or a function data() that returns that, or say its name with --data"
             )
+        if name is not None and name not in self.names:
+            found = [n for n, v in self.names.items() if isinstance(v, Mapping)]
+            raise self._unknown(name, f": its data are {some(found)}" if found else "")
         return self.value(name or "data")
+
+    def _unknown(self, name: str, there: str) -> DeclarationError:
+        """A name that the file does not have: the one that was meant, else what is there."""
+        public = [n for n in self.names if not n.startswith("_")]
+        said = closest(name, public) or there
+        return DeclarationError(f"{quoted(self.path)} has no name {quoted(name)}{said}")
 
     def _only(self, kinds: tuple[Kind, ...]) -> Any:
         """The only value of the first kind of which there is one."""

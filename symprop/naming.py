@@ -29,7 +29,7 @@ from symprop.graph import (
     suggested,
 )
 
-__all__ = ["LONGEST", "Axes", "Roles", "dim_name", "loop_names"]
+__all__ = ["LONGEST", "Axes", "Roles", "adjoint", "dim_name", "loop_names", "rewritten"]
 
 LONGEST = 26  # of a made-up name: a longer one says less than a short word
 LETTERS = "ijklmnpqrsuvw"
@@ -89,9 +89,9 @@ class Roles:
         source = origin(node)
         if source.inputs:
             primal = source.inputs[0]
-            if _adjoint(source.rule) and _local(primal):
+            if adjoint(source.rule) and _local(primal):
                 return []
-            if _adjoint(source.rule) or _rewritten(source.rule):
+            if adjoint(source.rule) or rewritten(source.rule):
                 return [primal]
             if source.rule == "@":
                 return list(source.inputs)
@@ -106,9 +106,9 @@ class Roles:
         source = origin(node)
         first = names[0] if names else ""
         if first and source.inputs:
-            if _adjoint(source.rule):
+            if adjoint(source.rule):
                 return f"d_{first}"
-            if _rewritten(source.rule):
+            if rewritten(source.rule):
                 return first
             if source.rule == "@" and all(names):
                 return "_times_".join(names)
@@ -144,12 +144,16 @@ class Roles:
 
 def _per(node: Node) -> str:
     """per_batch for 1/batch."""
+    size = divisor(node)
+    return f"per_{dim_name(size)}" if size is not None and dim_name(size) else ""
+
+
+def divisor(node: Node) -> Ix | None:
+    """n, of a value that is 1/n for a size n."""
     if not isinstance(node, Reduce) or node.loops or len(node.reads) != 1:
-        return ""
+        return None
     r = node.reads[0]
-    if isinstance(r, IndexOf) and node.body is t.power(t.read(0), -1):
-        return f"per_{dim_name(r.ix)}" if dim_name(r.ix) else ""
-    return ""
+    return r.ix if isinstance(r, IndexOf) and node.body is t.power(t.read(0), -1) else None
 
 
 def _filled(node: Node) -> str:
@@ -163,12 +167,12 @@ def _local(node: Node) -> bool:
     return isinstance(node, Leaf) and node.kind == "local"
 
 
-def _adjoint(rule: str) -> bool:
+def adjoint(rule: str) -> bool:
     """Whether a value is the cotangent of the first input of its rule, or a part of it."""
     return rule == "chain rule" or rule.startswith("cotangent of")
 
 
-def _rewritten(rule: str) -> bool:
+def rewritten(rule: str) -> bool:
     """Whether a rule is the simplifier's: its value is the one before under another formula."""
     return rule in _rewriting()
 
@@ -193,7 +197,7 @@ def _inner(node: Node) -> tuple[str, Node] | None:
             break
         if len(words) == 2:
             return None
-        words.append(body.fn.name.partition("[")[0].partition("@")[0])
+        words.append(body.fn.given.partition("[")[0])
         body = body.args[0]
     if reduced and node.op == "sum" and body is t.power(t.read(0), 2):
         words, body = ["sum_squares"], t.read(0)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, cast
 from codegen.names import identifier
 from codegen.program import Dtype, Program
 from symprop import walk
-from symprop.errors import DeclarationError, UnsupportedError, at, quoted
+from symprop.errors import DeclarationError, UnsupportedError, at, install, quoted
 from symprop.graph import (
     Leaf,
     Node,
@@ -93,7 +93,7 @@ def _numba_build(source: str, name: str) -> Callable[..., Any]:
         if (error.name or "").partition(".")[0] not in ("numba", "llvmlite"):
             raise
         raise UnsupportedError(
-            'the backend "numba" needs the package numba: pip install "symprop[numba]"'
+            f'the backend "numba" needs the package numba: run  {install("numba")}'
         ) from error
 
 
@@ -112,7 +112,7 @@ def _numba_cuda_build(source: str, name: str) -> Callable[..., Any]:
         if (error.name or "").partition(".")[0] not in ("numba", "numba_cuda", "llvmlite"):
             raise
         raise UnsupportedError(
-            'the backend "numba-cuda" needs the package numba: pip install "symprop[cuda-text]"'
+            f'the backend "numba-cuda" needs the package numba: run  {install("numba>=0.68")}'
         ) from error
     except RuntimeError as error:
         raise UnsupportedError(

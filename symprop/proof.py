@@ -192,7 +192,7 @@ def _change(x: Term) -> Term | None:
 
 
 def _product(x: t.Prod) -> Term | None:
-    """1/(1 + exp(u)) is a sigmoid; an even power of a root has none."""
+    """1/(1 + exp(u)) is a sigmoid; an even power of a root has none; cos**2 = 1 - sin**2."""
     for base, n in x.factors:
         rest = [t.power(b, m) for b, m in x.factors if b is not base or m != n]
         if n < 0 and isinstance(base, t.Sum) and base.const == 1 and len(base.terms) == 1:
@@ -202,6 +202,9 @@ def _product(x: t.Prod) -> Term | None:
                 return t.mul(t.power(_sigmoid(t.neg(u)), -n), *rest)
         if isinstance(base, t.Call) and base.fn is ops.sqrt.function and n % 2 == 0:
             return t.mul(t.power(base.args[0], n // 2), *rest)
+        if isinstance(base, t.Call) and base.fn is ops.cos.function and n > 1:
+            squared = 1 - t.power(t.call(ops.sin.function, *base.args), 2)
+            return t.mul(t.power(squared, n // 2), t.power(base, n % 2), *rest)
     return None
 
 
@@ -270,6 +273,23 @@ def _erf(u: Term) -> Term:
     return t.neg(own) if _negative(u) else own
 
 
+def _sin(u: Term) -> Term:
+    """sin(-u) = -sin(u)"""
+    own = t.call(ops.sin.function, t.neg(u) if _negative(u) else u)
+    return t.neg(own) if _negative(u) else own
+
+
+def _cos(u: Term) -> Term:
+    """cos(-u) = cos(u)"""
+    return t.call(ops.cos.function, t.neg(u) if _negative(u) else u)
+
+
+def _abs(u: Term) -> Term:
+    """abs(-u) = abs(u), which is u above 0 and -u elsewhere"""
+    u = t.neg(u) if _negative(u) else u
+    return t.select(t.call(t.LT, t.num(0), u), u, t.neg(u))
+
+
 def _sech2(u: Term) -> Term:
     s = _sigmoid(2 * u)
     return 4 * s * (1 - s)
@@ -286,4 +306,7 @@ IDENTITIES: dict[str, Callable[..., Term]] = {
     "sech2": _sech2,
     "log_sigmoid": lambda u: t.neg(_softplus(t.neg(u))),
     "erfc": lambda u: 1 - _erf(u),
+    "sin": _sin,
+    "cos": _cos,
+    "abs": _abs,
 }

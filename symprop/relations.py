@@ -8,7 +8,7 @@ same shape. Out: one sentence that holds at every point handed in, or "".
     yours is the transpose of theirs      theirs is yours times relu'(hidden): a factor is missing
 
 Guarantees: exact to the digits of the arithmetic it is handed; the first relation of ``RELATIONS``
-that holds everywhere is told, the same at every run.
+that holds everywhere is told, the same at every run; none of two that agree to those digits.
 
 It proves nothing: the sentence says where it was seen.
 """
@@ -50,7 +50,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 def relation(seen: Sequence[Seen]) -> str:
     """The first simple relation that holds at every point; "" where none does."""
-    if not seen:
+    if all(_equal(s.mine, s.theirs) for s in seen):  # no relation tells the two apart
         return ""
     for rule in RELATIONS:
         found = rule(seen)
@@ -62,7 +62,7 @@ def relation(seen: Sequence[Seen]) -> str:
 def _always_zero(seen: Sequence[Seen]) -> str:
     for title, arrays in (("yours", [s.mine for s in seen]), ("theirs", [s.theirs for s in seen])):
         if all(x == 0 for a in arrays for x in np.ravel(a)):
-            return f"{title} is 0 everywhere"
+            return f"{title} is 0"
     return ""
 
 
@@ -171,7 +171,7 @@ def _factor(seen: Sequence[Seen]) -> str:
 def _signs(seen: Sequence[Seen]) -> str:
     """The same magnitudes."""
     if all(_equal(abs(np.asarray(s.mine)), abs(np.asarray(s.theirs))) for s in seen):
-        return "the two differ in the sign of some elements only"
+        return "yours equals theirs but for the sign of some elements"
     return ""
 
 

@@ -6,7 +6,7 @@ In: what a student derived, and what the library did (or two lists, or two mappi
     proved           both simplify to one expression, or their difference is 0 as an identity of
                      rational functions (``symprop.proof``)
     60 digits        equal at every point tried, at 60 digits: strong evidence, and no proof
-    float64          the same in float64, where 60 digits would take minutes
+    float64          the same to 9 digits in float64, where 60 digits would take minutes
     tolerance        equal at every point tried to the tolerance that was asked for
     counterexample   values of the variables at which they differ, and a hint where one is simple
     shapes           they have different shapes
@@ -31,6 +31,7 @@ from symprop.expression import Expr, as_expr, is_number
 from symprop.graph import FLOATS, Leaf
 from symprop.make import filled
 from symprop.naming import Axes
+from symprop.number_text import array_text, both_text
 from symprop.ops.structural import mean, transpose
 from symprop.ops.structural import sum as total
 from symprop.proof import RATIONAL, prove
@@ -181,8 +182,7 @@ class _Question:
         values |= dict(shown.point.sizes)
         lines = [_example(values)] if values else []
         place = f" at [{', '.join(map(str, shown.index))}]" if shown.index else ""
-        a, b = comparison.spelled(shown.mine, shown.theirs)
-        lines.append(f"There{place} yours is {a} and theirs is {b}.")
+        lines.append(f"There{place} {both_text(shown.mine, shown.theirs)}.")
         lines += _variables(Expr(case.mine), Expr(case.theirs))
         return Same(
             False, "counterexample", found.reason, found.hint, values, shown.index,
@@ -268,8 +268,8 @@ def _agreed(case: Case, found: Comparison) -> Same:
         return Same(True, "tolerance", reason)
     if found.floats:
         reason = (
-            f"the same in float64 at {tried} (too large for {case.digits} digits); this is "
-            "evidence, not a proof"
+            f"the same to {comparison.FLOAT_DIGITS} digits in float64 at {tried} (too large for "
+            f"{case.digits} digits); this is evidence, not a proof"
         )
         return Same(True, "float64", reason)
     reason = f"the same to {case.digits} digits at {tried}; this is strong evidence, not a proof"
@@ -289,12 +289,15 @@ def _named(case: Case, values: Mapping[Leaf, Any]) -> list[tuple[str, Any]]:
 
 
 def _example(values: Mapping[str, Any]) -> str:
-    texts = {name: comparison.array_text(array) for name, array in values.items()}
+    texts = {name: array_text(array) for name, array in values.items()}
     shown = [f"{name} = {text}" for name, text in texts.items() if text]
     large = [name for name, text in texts.items() if not text]
+    said = [f"For example with {', '.join(shown)}."] if shown else []
     if large:
-        shown.append(f"the arrays of .values for {', '.join(large)}")
-    return f"For example with {', '.join(shown)}."
+        those = f"{', '.join(large[:-1])} and {large[-1]}" if len(large) > 1 else large[0]
+        verb, them = ("are", "them") if len(large) > 1 else ("is", "it")
+        said.append(f"{those} {verb} too large to print: the answer has {them} in .values.")
+    return " ".join(said)
 
 
 def _variables(a: Expr, b: Expr) -> tuple[str, ...]:

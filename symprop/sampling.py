@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from symprop.walk import leaves, topological
 if TYPE_CHECKING:  # numpy.random is loaded where a point is drawn
     from numpy.random import Generator
 
-__all__ = ["HUMAN", "STYLES", "Point", "Style", "free_dims", "points", "work"]
+__all__ = ["HUMAN", "STYLES", "Point", "Style", "free_dims", "points", "rounded", "work"]
 
 SMALLEST = 2  # size of a free dimension: at 1 a missing division by it would not show
 SPREAD = 3  # sizes tried: 2, 3, 4
@@ -63,9 +63,16 @@ STYLES: tuple[Style, ...] = (
     Style("negative", True, lambda rng, shape: -rng.uniform(0.25, 4.0, shape)),
 )
 
+
+def _tenths(rng: Generator, shape: tuple[int, ...]) -> Any:
+    """Of both signs, where tanh and sigmoid are not flat yet."""
+    return rng.integers(1, 10, shape) / 10 * rng.choice([-1.0, 1.0], shape)
+
+
 # What a counterexample is shown with, the easiest to check by hand first.
 HUMAN: tuple[Style, ...] = (
     Style("ones", False, lambda rng, shape: np.ones(shape)),
+    Style("tenths", False, _tenths),
     Style("whole numbers", False, lambda rng, shape: rng.integers(1, 4, shape).astype(float)),
     Style("signed", False, lambda rng, shape: _signed(rng, shape, 1.0, 4.0).round()),
     Style("halves", False, lambda rng, shape: rng.integers(1, 8, shape) / 8.0),
@@ -117,6 +124,19 @@ def _array(leaf: Leaf, style: Style, rng: Generator, sizes: Mapping[str, int]) -
     if high - low > 1 << 30:  # no bound was declared
         low, high = max(low, -WHOLE), min(high, WHOLE)
     return rng.integers(low, high + 1, size=shape)
+
+
+def rounded(point: Point) -> Point:
+    """The point with one digit after the dot; what would be 0 is a tenth."""
+    return replace(point, values={leaf: _one_digit(leaf, a) for leaf, a in point.values.items()})
+
+
+def _one_digit(leaf: Leaf, array: Any) -> Any:
+    if leaf.dtype not in FLOATS:
+        return array
+    return np.copysign(
+        np.where(array == 0, 0.0, np.maximum(np.round(np.abs(array), 1), 0.1)), array
+    )
 
 
 def free_dims(roots: Sequence[Node]) -> list[Dim]:

@@ -29,8 +29,14 @@ from hashlib import blake2b
 from typing import Any
 from weakref import WeakValueDictionary
 
+from symprop.errors import DeclarationError
+
 ONE = Fraction(1)
 ZERO = Fraction(0)
+
+
+class ZeroDivisorError(DeclarationError, ZeroDivisionError):
+    """A formula divides by what is 0 whatever the values are, such as x - x."""
 
 
 class Function:
@@ -59,6 +65,11 @@ class Function:
 
     def __repr__(self) -> str:
         return self.name
+
+    @property
+    def given(self) -> str:
+        """The name as it was given: "swishy" of swishy@18fda56af2, two of which may differ."""
+        return self.name.partition("@")[0]
 
     def partial(self, i: int) -> Term | None:
         """The derivative with respect to argument i, over reads 0..arity-1; None: zero."""
@@ -318,7 +329,10 @@ def _prod(items: list[tuple[Term, int]]) -> Term:
 
 
 def power(t: Term, n: int) -> Term:
-    """t ** n for an integer n (0 ** negative is left to the caller: refused)."""
+    """t ** n for an integer n.
+
+    Raises ZeroDivisorError for 0 ** negative: a term has no number for it.
+    """
     if n == 1:
         return t
     if n == 0:
@@ -326,7 +340,9 @@ def power(t: Term, n: int) -> Term:
     k, rest = coefficient(t)
     if k is not ONE:
         if k == 0 and n < 0:
-            raise ZeroDivisionError("division by the constant 0")
+            raise ZeroDivisorError(
+                "division by what is 0 whatever the values are, such as x - x: leave it out"
+            )
         k = k**n
         if k == 0:
             return num(0)
@@ -611,6 +627,23 @@ def subterms(t: Term) -> Iterable[Term]:
                 stack.append(child)
 
 
+def given_name(fn: Function) -> str:
+    """The name as it was given."""
+    return fn.given
+
+
+def given_names(functions: Iterable[Function]) -> dict[str, str]:
+    """What readers call each function, by its name: as it was given, numbered from 2 where several
+    were given one."""
+    found: dict[str, str] = {}
+    for fn in functions:
+        own, number = fn.given, 2
+        while fn.name not in found and own in found.values():
+            own, number = f"{fn.given}_{number}", number + 1
+        found.setdefault(fn.name, own)
+    return found
+
+
 def children(t: Term) -> tuple[Term, ...]:
     """The direct operands of a term."""
     if isinstance(t, Sum):
@@ -620,8 +653,10 @@ def children(t: Term) -> tuple[Term, ...]:
     return t.args if isinstance(t, Call) else ()
 
 
-def render(t: Term, name: Callable[[int], str]) -> str:
-    """Plain text for messages and derivation logs; reads are spelled by ``name``."""
+def render(
+    t: Term, name: Callable[[int], str], called: Callable[[Function], str] = given_name
+) -> str:
+    """Plain text for messages and derivation logs; ``name`` spells reads, ``called`` functions."""
 
     def go(x: Term, tight: bool) -> str:
         if isinstance(x, Num):
@@ -629,7 +664,7 @@ def render(t: Term, name: Callable[[int], str]) -> str:
         if isinstance(x, Read):
             return name(x.k)
         if isinstance(x, Call):
-            return f"{x.fn.name}({', '.join(go(a, False) for a in x.args)})"
+            return f"{called(x.fn)}({', '.join(go(a, False) for a in x.args)})"
         if isinstance(x, Prod):
             over = "*".join(_powered(go(b, True), n) for b, n in x.factors if n > 0) or "1"
             under = [_powered(go(b, True), -n) for b, n in x.factors if n < 0]

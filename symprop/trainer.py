@@ -73,22 +73,26 @@ class Trainer:
         return str(self._runner.step.source())
 
     def step(self, data: Mapping[str, Any]) -> float:
-        """Train on one batch; the loss before the update."""
+        """Train on one batch; the loss before the update.
+
+        The first call compiles the text (seconds with Numba); Ctrl-C is not held back meanwhile.
+        """
         runner = self._runner
         arrays = runner.prepare(runner.step, data)
+        runner.step.build()
         with interrupts_held():
             loss = float(runner.run(runner.step, arrays)[0])
         runner.check_loss(loss, "")
         return loss
 
     def predict(self, data: Mapping[str, Any]) -> Arrays:
-        """The outputs by name; only what they read need be handed in."""
+        """The outputs by name; only what they read need be handed in.
+
+        They are the caller's own arrays: writing to one changes neither the weights nor the data.
+        """
         runner = self._runner
-        results = runner.run(runner.predict, runner.prepare(runner.predict, data))
-        return {
-            name: np.asarray(result)
-            for name, result in zip(self.training_step.outputs, results, strict=True)
-        }
+        results = runner.run_apart(runner.predict, runner.prepare(runner.predict, data))
+        return dict(zip(self.training_step.outputs, results, strict=True))
 
     def evaluate(self, data: Any, batch_size: int | None = None) -> dict[str, float]:
         """The loss and the metrics, over all of the data.

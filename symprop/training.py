@@ -24,6 +24,7 @@ from symprop.function import compile_program
 from symprop.gradient import gradient
 from symprop.metrics import resolve
 from symprop.optimizers import Optimizer
+from symprop.shapes import check_name
 from symprop.trainer import Trainer
 
 __all__ = ["Trainer", "TrainingStep", "training_step"]
@@ -152,6 +153,7 @@ def check_outputs(outputs: Any) -> None:
             f"but is {quoted(outputs)}"
         )
     for name, output in outputs.items():
+        check_name(name, "an output")
         if not isinstance(output, Expr):
             raise DeclarationError(
                 f"the output {quoted(name)} must be an expression, but is {quoted(output)}"

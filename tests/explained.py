@@ -192,18 +192,56 @@ def nested() -> Any:
 
     def outer(h: Any, now: Any) -> Any:
         h, _ = prop.scan(inner, h + now, length=2)
-        return h, None
+        return prop.sigmoid(h), None
 
     h, _ = prop.scan(outer, prop.parameter("start", (2,), prop.Zeros()), x)
     return prop.mean(h * h)
+
+
+def time_major() -> Any:
+    """Steps first, samples second: the rows of the scores are no samples to the page."""
+    x, y = prop.input("x", "time=4 batch 3"), prop.labels("y", "batch", classes=2)
+    h = prop.tanh(x @ weight("V", (3, 3)))
+    return prop.cross_entropy(h[3] @ weight("W", (3, 2)), y)
+
+
+def two_heads() -> Any:
+    """Two cross entropies that share a trunk."""
+    x = prop.input("x", "batch 3")
+    y, u = prop.labels("y", "batch", classes=3), prop.labels("u", "batch", classes=2)
+    h = prop.relu(prop.Dense(4, name="trunk")(x))
+    first = prop.cross_entropy(prop.Dense(3, name="a")(h), y)
+    return first + prop.cross_entropy(prop.Dense(2, name="c")(h), u)
+
+
+def own_ops() -> Any:
+    """Two functions of the user's that have one name, and a target called b."""
+    one, two = (
+        prop.elementwise("swishy", lambda x, k=k: x * prop.sigmoid(k * x)) for k in (1, 2)
+    )  # fmt: skip
+    x, target = prop.input("a", "batch 3"), prop.input("b", "batch 2")
+    return prop.mse(two(one(x @ weight("W", (3, 4))) @ weight("V", (4, 2))), target)
+
+
+def binary() -> Any:
+    """Binary cross entropy, whose softplus is the loss's own."""
+    x, y = prop.input("x", "batch 3"), prop.input("y", "batch 1")
+    net = prop.Sequential(prop.Dense(4, name="h"), prop.tanh, prop.Dense(1, name="o"))
+    return prop.binary_cross_entropy(net(x), y)
+
+
+def vector() -> Any:
+    """W x of a vector, without a bias."""
+    x, target = prop.input("x", "3"), prop.input("t", "2")
+    return prop.mse(weight("V", (2, 4)) @ prop.leaky_relu(weight("W", (4, 3)) @ x), target)
 
 
 NETWORKS: dict[str, Callable[[], Any]] = {
     f.__name__: f
     for f in (
         digits, raw, sigmoid_mse, one_sample, linear, own_softmax, shared, two_inputs,
-        convolution, attention, plain_attention, embedding, layer_norm, batch_norm, recurrent, masked,
-        gated, nested,
+        convolution, attention, plain_attention, embedding, layer_norm, batch_norm, recurrent,
+        masked, gated, nested, time_major, two_heads, own_ops, binary, vector,
     )
 } | {"one_output": lambda: sigmoid_mse(1)}  # fmt: skip
 

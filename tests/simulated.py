@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from test_peers import ORACLE, assert_close, call, declared, rounded
+from test_pools_with_a_rest import POOLS, check
 
 import symprop as prop
 from codegen.build import build, build_numba_cuda
@@ -120,8 +121,14 @@ def inputs() -> None:
     assert given.tolist() == [0, 1, 2]
 
 
+def pools() -> None:
+    """Pooling that leaves rows and columns over reads nothing out of range."""
+    for side, size in POOLS[:2]:
+        check(side, size, "numba-cuda")
+
+
 RUNS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (adam, one_core, without_samples, beyond_the_range, inputs)
+    f.__name__: f for f in (adam, one_core, without_samples, beyond_the_range, inputs, pools)
 }
 
 

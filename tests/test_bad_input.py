@@ -334,3 +334,85 @@ def test_a_parameter_that_the_loss_does_not_read() -> None:
 def test_a_loss_without_parameters_cannot_be_trained() -> None:
     x = prop.input("x", "batch")
     refuses(lambda: prop.training_step(prop.mean(x), prop.Adam(1e-3)), "parameter")
+
+
+# --- Sizes, NumPy's functions, divisions by nothing ----------------------------------------------
+
+
+def test_a_size_where_a_value_is_expected() -> None:
+    x = prop.input("x", "batch feature=3")
+    for act in (lambda: x / x.shape[0], lambda: x.shape[0] * x, lambda: x + x.reshape(-1).shape[0]):
+        refuses(act, "batch", "prop.size(x, axis)")
+
+
+@pytest.mark.parametrize("given", [("batch",), ("batch", 0), (3, 0), (prop.input("x", "batch"),)])
+def test_the_size_of_what_has_none(given: tuple[Any, ...]) -> None:
+    refuses(lambda: prop.size(*given), "prop.size(x, 0)")
+
+
+@pytest.mark.parametrize(
+    ("act", "cure"),
+    [
+        (lambda x: np.sqrt(x), "use prop.sqrt"),
+        (lambda x: np.maximum(x, 0), "use prop.maximum"),
+        (lambda x: np.maximum(np.ones(3), x), "use prop.maximum"),
+        (lambda x: np.absolute(x), "use prop.abs"),
+        (lambda x: np.arctan(x), "prop.elementwise"),
+        (lambda x: np.add.reduce(x), "np.add.reduce"),
+        (lambda x: np.ones(3) // x, "np.floor_divide"),
+    ],
+)
+def test_numpys_functions_name_those_of_symprop(act: Callable[[Any], Any], cure: str) -> None:
+    refuses(lambda: act(prop.input("x", "batch feature=3")), "'x'", cure)
+
+
+def test_an_expression_added_into_an_array() -> None:
+    array = np.ones(3)
+
+    def act() -> None:
+        nonlocal array
+        array += prop.input("x", 3)
+
+    refuses(act, "'x'")
+
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b, "**": lambda a, b: a**b, "@": lambda a, b: a @ b,
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b, "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
+    "&": lambda a, b: (a > 1) & (b > 1), "|": lambda a, b: (a > 1) | (b > 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operator", list(OPERATORS))
+def test_arrays_and_numpys_numbers_on_either_side_of_an_operator(operator: str) -> None:
+    calculate, x, values = OPERATORS[operator], prop.input("x", 3), np.array([0.5, 2.0, 3.0])
+    for other in (np.array([2.0, 2.0, 1.5]), np.float64(2), np.float32(2), np.array(2.0)):
+        if operator == "@" and not other.ndim:
+            continue
+        for act in (lambda v, o=other: calculate(v, o), lambda v, o=other: calculate(o, v)):
+            found = prop.compile(act(x), dtype="float64")(x=values)
+            np.testing.assert_allclose(found, act(values), rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda x: 1 / (x - x),
+        lambda x: x / (x * 0),
+        lambda x: (x - x) ** -1,
+        lambda x: prop.power(x - x, -2),
+        lambda x: prop.mean(x) / prop.sum(x - x),
+        lambda x: 1 / prop.where(x > 0, 0.0, 0.0),
+        lambda x: x / 0,
+    ],
+)
+def test_a_divisor_that_is_zero_whatever_the_values(act: Callable[[Any], Any]) -> None:
+    x = prop.input("x", "batch feature=3")
+    refuses(lambda: act(x), "division by", "0", "test_bad_input.py")
+
+
+def test_a_divisor_that_is_found_to_be_zero_while_compiling() -> None:
+    x = prop.input("x", "batch feature=3")
+    refuses(lambda: prop.compile(1 / ((x + 1) - x - 1)), "division by", "0")

@@ -272,7 +272,7 @@ def test_csv_holds_the_history_to_the_last_digit(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     x = prop.input("x", "batch")
     p = prop.parameter("p", (), 10.0)
-    metrics = {'odd, "name"': prop.mean(x) / 3}
+    metrics = {"third.part": prop.mean(x) / 3}
     step = prop.training_step(prop.mean(x) * p, prop.SGD(0.1), metrics=metrics)
     history = step.compile().fit({"x": np.ones(3)}, epochs=3, callbacks=[prop.CSVLogger(path)])
     with path.open(newline="") as file:
@@ -281,6 +281,15 @@ def test_csv_holds_the_history_to_the_last_digit(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == ["1", "2", "3"]
     for k, name in enumerate(history, 1):
         assert [float(row[k]) for row in rows] == history[name]
+
+
+def test_csv_takes_columns_of_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    logger, names = prop.CSVLogger(path), ['odd, "name"', "plain", "a\nb"]
+    logger.on_train_begin(falling(), names)
+    logger.on_epoch_end(falling(), 1, dict.fromkeys(names, 0.5))
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == [["epoch", *names], ["1", "0.5", "0.5", "0.5"]]
 
 
 @pytest.mark.parametrize("kind", ["Checkpoint", "CSVLogger"])

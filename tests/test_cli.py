@@ -4,6 +4,7 @@ import builtins
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_train_digits_writes_its_folder(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_without_scikit_learn_the_extra_is_named(
+def test_without_scikit_learn_the_command_that_gets_it_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     original = builtins.__import__
@@ -156,6 +157,18 @@ def test_doctor_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch)
     text = doctor.report()
     assert "pip install scikit-learn" in text
     assert "pip install numpy" in text
+
+
+def test_no_message_tells_to_install_what_no_index_has() -> None:
+    """symprop is on no package index, so its extras cannot be asked for by its name."""
+    root = Path(prop.__file__).parent.parent
+    files = [
+        p for folder in ("symprop", "codegen", "examples") for p in (root / folder).rglob("*.py")
+    ]
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
+    assert not [name for name, text in texts.items() if re.search(r"install .{0,3}symprop", text)]
+    commands = {name for name, text in texts.items() if re.search(r"pip install\b", text)}
+    assert commands == {"errors.py"}
 
 
 def test_doctor_knows_every_backend() -> None:
@@ -257,6 +270,13 @@ def test_source_prints_every_text(backend: str, model: Path) -> None:
         compile(data["source"], "source.py", "exec")
 
 
+@pytest.mark.parametrize(("verb", "texts"), [("source", ["program", "loops"]), ("train", [])])
+def test_the_help_names_every_backend(verb: str, texts: list[str]) -> None:
+    shown = " ".join(re.split(r"[\s│]+", run(verb, "--help")))
+    *first, last = [*BACKENDS, *texts]
+    assert f"{', '.join(first)} or {last}." in shown
+
+
 def test_source_takes_a_width_and_refuses_a_backend_that_is_none(model: Path) -> None:
     assert "float64." in run("source", f"{model}:step", "--dtype", "float64")
     assert "choose one of 'numpy'" in refused("source", f"{model}:loss", "--backend", "fortran")
@@ -276,7 +296,7 @@ def test_derive_shows_all_parameters_or_one(model: Path) -> None:
 def test_diagnose_looks_at_a_few_examples(model: Path) -> None:
     data = json.loads(run("diagnose", f"{model}:step", "--batch-size", "7", "--json"))
     assert [row["shape"] for row in data["layers"]] == [[7, 5], [7, 3]]
-    assert "Nothing unusual" in run("diagnose", f"{model}:step")
+    assert "keep their scale, within" in run("diagnose", f"{model}:step")
     assert "arrays by name" in refused("diagnose", f"{model}:step", "--data", "batches")
     seeds = [run("diagnose", f"{model}:step", "--seed", str(s)) for s in (1, 1, 2)]
     assert seeds[0] == seeds[1] != seeds[2]
@@ -301,7 +321,10 @@ def test_train_takes_batches_and_refuses_what_does_not_fit(model: Path) -> None:
     run("train", f"{model}:step", "--data", "batches", "--epochs", "1")
     assert "--rate is for a loss" in refused("train", f"{model}:step", "--rate", "0.1")
     assert "--backend is for a loss" in refused("train", f"{model}:ready", "--backend", "numpy")
-    assert "no name 'nothing'" in refused("train", f"{model}:step", "--data", "nothing")
+    said = refused("train", f"{model}:step", "--data", "nothing")
+    assert said.endswith("has no name 'nothing': its data are 'data'")
+    said = refused("train", f"{model}:step", "--data", "daten")
+    assert said.endswith("has no name 'daten'; did you mean 'data'?")
     model.write_text(MODEL.replace("data = {", "other = {"), encoding="utf-8")
     assert "has no data" in refused("train", f"{model}:step")
 
@@ -332,6 +355,23 @@ def test_an_interrupt_of_any_verb_has_its_status(
     assert caught.value.code == 130
 
 
+def test_a_folder_of_an_earlier_run_is_named_before_it_is_replaced(
+    model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["train", f"{model}:step", "--epochs", "1", "--out", str(out)]
+    first, second = (runner.invoke(cli.app, words) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0
+    assert "earlier run" not in first.stderr
+    assert f"{out} holds an earlier run: training_step.py, training_step.txt," in second.stderr
+    assert first.stdout == second.stdout
+
+
+def test_a_misspelt_example_is_recognised() -> None:
+    assert refused("train", "digitz") == "there is no file 'digitz'; did you mean 'digits'?"
+    assert "did you mean" not in refused("train", "nothing_of_the_kind.py:loss")
+
+
 @pytest.mark.parametrize("option", [["--data", "d"], ["--json"], ["--validation-split", "0.1"]])
 def test_digits_takes_no_options_of_a_model(option: list[str]) -> None:
     result = runner.invoke(cli.app, ["train", "digits", *option])
@@ -352,6 +392,11 @@ def test_explain_prints_every_form(model: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert not run("explain", target, "--format", "html", "--out", page)
     assert page.read_text(encoding="utf-8") == run("explain", target, "--format", "html")[:-1]
+    for word in ("html", "text", "latex"):
+        wrong = runner.invoke(cli.app, ["explain", target, "--json", "--format", word])
+        assert wrong.exit_code == 2
+        assert f"leave it or --format {word} out" in " ".join(re.split(r"[\s│]+", wrong.output))
+    run("explain", target, "--json", "--format", "json")
     for option in (["--format", "pdf"], ["--language", "xx"], ["--notation", "words"]):
         assert runner.invoke(cli.app, ["explain", target, *option]).exit_code == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import backends
 import numpy as np
 import pytest
 
@@ -31,14 +32,16 @@ BY_HAND = {"ClipValue": by_value, "ClipNorm": by_norm, "ClipGlobalNorm": by_glob
 every_clip = pytest.mark.parametrize("name", list(CLIPPERS))
 
 
-def moved(clip: Clip | None, gradients: Arrays, dtype: str = "float64") -> Arrays:
+def moved(
+    clip: Clip | None, gradients: Arrays, dtype: str = "float64", backend: str = "numpy"
+) -> Arrays:
     """What a step of SGD with rate 1 subtracts from parameters whose gradients are these."""
     pairs = [
         (prop.parameter(f"p{k}", g.shape, np.zeros(g.shape)), prop.input(f"g{k}", g.shape))
         for k, g in enumerate(gradients)
     ]
     total: Any = sum(prop.sum(p * g) for p, g in pairs)
-    trainer = prop.training_step(total, prop.SGD(1.0), clip=clip).compile(dtype=dtype)
+    trainer = prop.training_step(total, prop.SGD(1.0), clip=clip).compile(backend, dtype)
     trainer.step({f"g{k}": g for k, g in enumerate(gradients)})
     return [-trainer.parameters[f"p{k}"] for k in range(len(gradients))]
 
@@ -73,6 +76,35 @@ def test_a_gradient_within_the_limit_is_unchanged_bit_by_bit(name: str, dtype: s
 def test_a_gradient_of_zeros_stays_zeros(name: str) -> None:
     for found in moved(CLIPPERS[name](1.0), [np.zeros(3), np.zeros((2, 2))]):
         np.testing.assert_array_equal(found, 0)
+
+
+LARGE = {"float32": [1e19, 1e30, 3e38], "float64": [1e160, 1e300]}
+
+
+@pytest.mark.parametrize("backend", backends.parameters())
+@pytest.mark.parametrize("dtype", list(LARGE))
+@pytest.mark.parametrize("name", ["ClipNorm", "ClipGlobalNorm"])
+def test_a_gradient_whose_squares_overflow_keeps_its_direction(
+    name: str, dtype: str, backend: str
+) -> None:
+    for size in LARGE[dtype]:
+        gradients = [np.array([size, -size, 0, size]), np.zeros(2)]
+        found, still = moved(CLIPPERS[name](0.5), gradients, dtype, backend)
+        np.testing.assert_allclose(found, 0.5 * np.array([1, -1, 0, 1]) / 3**0.5, rtol=1e-5)
+        np.testing.assert_array_equal(still, 0)
+
+
+@pytest.mark.parametrize("backend", backends.parameters())
+@pytest.mark.parametrize("name", ["ClipNorm", "ClipGlobalNorm"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_is_not_made_to_look_well(
+    name: str, bad: float, backend: str
+) -> None:
+    gradients = [np.array([bad, 5, 0]), np.ones(2)]
+    with np.errstate(invalid="ignore"):  # the loss itself is infinity times 0
+        found, other = moved(CLIPPERS[name](1.0), gradients, "float32", backend)
+    assert np.isnan(found).all()
+    assert np.isnan(other).all() == (name == "ClipGlobalNorm")
 
 
 def test_the_norm_is_limited_and_the_direction_kept() -> None:

@@ -72,6 +72,11 @@ def test_results_are_the_callers_own() -> None:
     np.testing.assert_array_equal(constant(x=data)[0], 1)
     first, second = prop.compile([x * 2, x * 2])(x=data)
     assert not np.shares_memory(first, second)
+    kept = np.ones((2, 4), np.float32)
+    flat, twice, both = prop.compile([x.reshape(-1), x * 2, (x * 2).reshape(-1)])(x=kept)
+    flat[...] = twice[...] = 99
+    np.testing.assert_array_equal(kept, 1)
+    np.testing.assert_array_equal(both, 2)
 
 
 def test_transpose_takes_each_axis() -> None:
@@ -136,3 +141,15 @@ def test_the_square_of_a_size_keeps_the_width() -> None:
     loss = prop.mean(prop.tanh(x @ x.T))
     for found in prop.compile([loss, prop.gradient(loss, x)])(x=np.ones((2, 3))):
         assert found.dtype == np.float32
+
+
+def test_a_counter_that_a_scan_carries_does_not_keep_the_bounds_of_its_start() -> None:
+    table, rows = prop.input("table", "row=5"), prop.input("rows", "time=4 batch")
+    start = prop.indices("start", "batch", below=5)
+    with pytest.raises(prop.SympropError, match="table"):
+        prop.scan(lambda i, r: (i + 1, prop.take(table, i) + r), start, rows)
+    last, counted = prop.scan(lambda i, r: (i + 1, r * i), start, rows)
+    given = {"start": np.array([1, 4]), "rows": np.ones((4, 2))}
+    found = prop.compile([last, counted])(given)
+    assert found[0].tolist() == [5, 8]
+    assert found[1].tolist() == [[1, 4], [2, 5], [3, 6], [4, 7]]

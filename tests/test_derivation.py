@@ -16,7 +16,7 @@ from test_simplify import FIRES
 
 import symprop as prop
 from codegen.index import evaluate
-from symprop import graph
+from symprop import derivation_text, graph
 from symprop import term as t
 from symprop.graph import Leaf, Node, Reduce
 from symprop.rewrites import EVERY_RULE, trace
@@ -266,6 +266,36 @@ def test_the_page_tells_the_story_of_a_softmax() -> None:
         "operations as derived",
     ):
         assert words in page
+
+
+def test_every_rule_has_its_words_and_a_page_explains_those_it_uses() -> None:
+    assert set(derivation_text.WORDS) == {
+        "start", "chain rule", "add contributions", *EVERY_RULE
+    }  # fmt: skip
+    for build in CASES.values():
+        d = build()
+        words = str(prop.derivation(d)).partition("\nWords\n")[2]
+        used = {line.rule for line in prop.derivation(d) if line.stage != "forward"}
+        used &= set(derivation_text.WORDS)
+        explained = {rule for rule in derivation_text.WORDS if f"\n  {rule}  " in f"\n{words}"}
+        assert explained == used
+        assert all(len(line) <= 100 for line in words.splitlines())
+
+
+def test_the_share_of_a_sample_is_explained() -> None:
+    page = str(prop.derivation(mlp()))
+    assert (
+        "     per_batch = 1 / batch\n"
+        "     (the result is divided by batch, as a mean is: each of its terms gets 1/batch)\n"
+    ) in page
+    plain = prop.derivation(prop.gradient(prop.sum(prop.tanh(x := prop.input("x", "n=3"))), x))
+    assert "as a mean is" not in str(plain)
+
+
+def test_the_heading_of_a_page_promises_what_is_true() -> None:
+    one = str(prop.derivation(prop.input("x", "n=3") * 2))
+    assert ", derived in 1 step\n" in one
+    assert "Simplification: the same values, never dearer\n" in str(prop.derivation(mlp()))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -97,7 +97,39 @@ def test_weights_that_are_too_small_are_blamed_not_the_activation() -> None:
 def test_healthy_networks_are_left_alone(activation: Any, init: Any) -> None:
     found = prop.diagnose(deep(20, activation, init), BATCH)
     assert kinds(found) == []
-    assert "nothing unusual" in str(found).lower()
+    assert re.match("Nothing (unusual|extreme): ", found.sentences[0])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_scales_that_are_not_kept_are_never_said_to_be(depth: int) -> None:
+    """Sigmoid layers far from the threshold: the sentence has the numbers of the table."""
+    found = prop.diagnose(deep(depth, prop.sigmoid, prop.Glorot()), BATCH)
+    (sentence,) = found.sentences
+    assert kinds(found) == []
+    assert "keep their scale" not in sentence
+    assert sentence.startswith("Nothing extreme: the gradient changes by a factor of ")
+    gains = [row.backward for row in found.rows if row.backward is not None]
+    for gain in (min(gains), max(gains)):
+        assert f"{gain:.2g}" in sentence
+    assert (", 0.0" in sentence) == (depth > 1)
+
+
+def test_scales_that_are_kept_are_said_to_be_with_the_numbers() -> None:
+    (sentence,) = prop.diagnose(deep(2, prop.relu), BATCH).sentences
+    within, in_all = map(
+        float, re.findall(r"factor of ([\d.]+) .* of ([\d.]+) in all", sentence)[0]
+    )
+    assert "keep their scale" in sentence
+    assert 1 <= within <= 3
+    assert 1 <= in_all <= 10
+
+
+@pytest.mark.parametrize("activation", [prop.sigmoid, prop.relu, prop.sin, lambda z: z])
+def test_the_legend_explains_the_columns_that_are_there(activation: Any) -> None:
+    found = prop.diagnose(deep(2, activation), BATCH)
+    shown = {heading for headings, _ in found.tables() for heading in headings}
+    said = {"flat": "Flat:", "dead": "Dead:", "h = 0": "h = 0:", "f": "h = f(z)"}
+    assert {h for h, words in said.items() if words in found.legend} == shown & set(said)
 
 
 def test_units_are_dead_under_a_bias_far_below() -> None:

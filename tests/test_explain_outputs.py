@@ -81,6 +81,9 @@ def test_the_language_changes_words_and_no_formula(name: str) -> None:
     loss = NETWORKS[name]()
     pages = [prop.explain(loss, at=data(loss), language=language) for language in LANGUAGES]
     lines = [[p.printer.equation(e) for e in p.equations] for p in pages]
+    words = [(WORDS[k]["case_if"], WORDS[k]["case_else"]) for k in LANGUAGES]
+    for (yes, no), page in zip(words, lines, strict=True):  # the words of a choice
+        page[:] = [e.replace(f" {yes} ", " if ").replace(f", {no} ", ", else ") for e in page]
     assert lines[0] == lines[1]
     assert pages[0].text() != pages[1].text()
     assert [s.key for s in pages[0].sections] == [s.key for s in pages[1].sections]
@@ -94,6 +97,45 @@ def test_every_language_says_everything_with_the_same_names() -> None:
         assert all(n == names[0] for n in names), key
 
 
+def at_a_kink(fill: float = 1.0) -> Any:
+    """A page with numbers of relu at 0."""
+    x, target = prop.input("x", "batch 3"), prop.input("t", "batch 2")
+    loss = prop.mse(prop.relu(x @ prop.parameter("W", (3, 2), prop.Zeros())), target)
+    return prop.explain(loss, at={"x": np.full((2, 3), fill), "t": np.ones((2, 2))})
+
+
+def test_a_gradient_at_a_kink_says_so_beside_the_difference() -> None:
+    text = at_a_kink().text()
+    assert re.search(r"\[0, 0\] +0 +−0.5 +at a kink", text)
+    assert "the loss has no derivative there" in text
+    loss = NETWORKS["digits"]()
+    assert "kink" not in prop.explain(loss, at=data(loss)).text()
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf])
+def test_numbers_that_are_none_are_printed_as_such(fill: float) -> None:
+    page = at_a_kink(fill)
+    for text in (page.text(), page.html(), page.latex()):
+        assert str(fill) in text
+
+
+def test_the_words_of_a_choice_are_those_of_the_language() -> None:
+    page = prop.explain(NETWORKS["vector"](), language="fr")
+    assert "{1 si z > 0, sinon 0.01}" in page.text()
+    assert "sinon" in page.latex()
+    assert "sinon" in page.html()
+    assert " else" not in page.text() + page.latex() + page.html()
+
+
+def test_symbols_that_lines_use_are_in_the_table_or_in_a_sentence() -> None:
+    text = prop.explain(NETWORKS["digits"]()).text()
+    symbols = text.partition("Forward pass")[0]
+    for wanted in ("rate of the update", "onehot(y) is a column", "The index n counts the samples"):
+        assert wanted in symbols
+    fixed = prop.explain(NETWORKS["digits"](), optimizer=prop.SGD(0.1))
+    assert "rate of the update" not in fixed.text()
+
+
 def test_every_word_is_said_somewhere() -> None:
     said: set[str] = set()
     for name in ("digits", "one_output", "attention", "batch_norm", "recurrent", "convolution",
@@ -101,7 +143,10 @@ def test_every_word_is_said_somewhere() -> None:
         loss = NETWORKS[name]()
         page = prop.explain(loss, optimizer=prop.Adam(1e-3), at=data(loss))
         said |= set(re.findall(r"'(\w+)'", repr(page.sections)))
+    pages = [prop.explain(NETWORKS["two_heads"]()), at_a_kink()]
+    said |= set(re.findall(r"'(\w+)'", repr([p.sections for p in pages])))
     spare = {"title", "key", "state", "scalar", "constant", "norm_of", "tail_kept", "tail_overflow"}
+    spare |= {"case_if", "case_else"}  # parts of a formula
     assert set(WORDS["en"]) - said <= spare
 
 
@@ -112,6 +157,19 @@ def test_text_is_the_same_twice_and_folds(width: int) -> None:
     assert page.text(width) == prop.explain(loss, at=data(loss)).text(width)
     long = [line for line in page.text(width).splitlines() if len(line) > width]
     assert all(line.startswith("    ") and "   " in line.strip() for line in long), long
+
+
+@pytest.mark.parametrize("name", ["convolution", "attention", "embedding", "gated"])
+def test_a_long_line_is_never_broken_inside_an_index(name: str) -> None:
+    page = prop.explain(NETWORKS[name](), notation="index")
+    for line in page.text(80).splitlines():
+        opened: list[int] = []
+        for k, c in enumerate(line):
+            if c == "[":
+                opened.append(k)
+            elif c == "]" and opened:
+                opened.pop()
+        assert all(line[k - 1] in " (" for k in opened), line
 
 
 def test_a_terminal_shows_the_same_words() -> None:
@@ -129,6 +187,11 @@ def test_a_notebook_and_a_program_get_their_forms() -> None:
     plain = json.loads(json.dumps(page.to_json()))
     assert [s["section"] for s in plain] == [s.key for s in page.sections]
     assert "δ₂ = (p − onehot(y))/B" in [e["text"] for s in plain for e in s["equations"]]
+    (symbols,) = plain[0]["tables"]
+    assert plain[0]["section"] == "symbols"
+    assert set(symbols[0]) == {"symbol", "code", "shape", "meaning"}
+    shown = page.text(400)
+    assert all(cell in shown for row in symbols for cell in row.values())
 
 
 # --- numbers -------------------------------------------------------------------------------------

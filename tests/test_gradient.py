@@ -355,3 +355,9 @@ def test_padding_and_causal_masks_contribute_nothing() -> None:
     first = prop.gradient(prop.sum(out[0]), q[1:])
     for g in evaluate_all(first, data):  # position 0 sees nothing later
         np.testing.assert_array_equal(g[1:], 0)
+
+
+def test_the_gradient_for_a_namesake_is_refused() -> None:
+    u, other = prop.input("u", "n"), prop.input("u", "n")
+    with pytest.raises(prop.DeclarationError, match=r"made of another 'u'.*declare it once"):
+        prop.gradient(prop.sum(u * u), other)

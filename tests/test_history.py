@@ -111,9 +111,11 @@ def test_what_cannot_be_plotted_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_command_that_gets_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UnsupportedError, match=r"matplotlib.*extra plot"):
+    with pytest.raises(UnsupportedError, match=r"python -m pip install matplotlib$"):
         trained().plot()
 
 

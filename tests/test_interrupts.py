@@ -19,6 +19,7 @@ import pytest
 from backends import every_backend
 
 import symprop as prop
+from symprop.pipeline import BACKENDS
 from symprop.progress import interrupts_held
 
 
@@ -111,6 +112,46 @@ def test_training_goes_on_after_an_interrupt() -> None:
     before = int(trainer.states["adam.steps"])
     assert trainer.fit(given, batch_size=64).epochs == 1
     assert trainer.states["adam.steps"] == before + 8
+
+
+@pytest.mark.parametrize("fits", [False, True])
+def test_an_interrupt_while_the_text_is_compiled_is_raised_at_once(
+    monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    """Compiling takes seconds and changes no weight: nothing is to be finished first."""
+    plain, begun, done = BACKENDS["numpy"], [], []
+
+    def build(source: str, name: str) -> Callable[..., Any]:
+        begun.append(name)
+        signal.raise_signal(signal.SIGINT)
+        done.append(name)
+        return plain.build(source, name)
+
+    x, w = prop.input("x", "batch"), prop.parameter("w", (), 1.0)
+    given = {"x": np.ones(4)}
+    trainer = prop.training_step(prop.mean(x * w), prop.SGD(0.5)).compile()
+    called: list[str] = []
+
+    class Told(prop.Callback):
+        def on_train_begin(self, trainer: Any, columns: Any) -> None:
+            called.append("begin")
+
+    def act() -> None:
+        if fits:
+            trainer.fit(given, validation_data=given, callbacks=[Told()], progress=False)
+        else:
+            trainer.step(given)
+
+    # The second interrupt comes where the part for the validation is compiled.
+    for count in range(1, 3 if fits else 2):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setitem(BACKENDS, "numpy", plain._replace(build=build))
+            act()
+        assert (len(begun), done, called) == (count, [], [])
+        assert trainer.parameters["w"] == 1.0
+        trainer._runner.step.build()
+    act()
+    assert trainer.parameters["w"] == 0.5
 
 
 def test_a_second_interrupt_is_raised_at_once() -> None:

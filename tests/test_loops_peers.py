@@ -18,6 +18,7 @@ import pytest
 from peers.models import CASES
 from test_peers import EVERY, ORACLE, assert_close, declared
 
+import symprop as prop
 from codegen.loops.default import default
 from codegen.loops.from_program import from_program
 from codegen.loops.interpret import interpret
@@ -133,3 +134,20 @@ def test_nests_print_within_the_width() -> None:
     for name in CASES:
         for make in STAGES.values():
             assert max(map(len, listing(make(name)).splitlines())) <= 100
+
+
+@pytest.mark.parametrize(("step", "right"), [(lambda i: 4 - i, True), (lambda i: i + 1, False)])
+def test_a_carry_that_is_an_index_is_held_to_the_bounds_of_its_start(
+    step: Any, right: bool
+) -> None:
+    start, table = prop.indices("start", "batch", below=5), prop.input("table", "k=5")
+    rows = prop.input("rows", "turns batch")
+    _, stacked = prop.scan(lambda i, row: (step(i), prop.take(table, i) + row), start, rows)
+    made = prop.compile(stacked, dtype="float64").program
+    assert made is not None
+    loops = from_program(made)
+    if right:
+        verify(loops)
+        return
+    with pytest.raises(InvalidLoops, match="is gathered from, and what is stored there is not pro"):
+        verify(loops)

@@ -134,5 +134,5 @@ def test_without_numba_one_sentence_says_what_to_install(monkeypatch: pytest.Mon
     x = prop.input("x", "batch")
     f = prop.compile(x * 2, backend="numba")
     assert "@njit" in f.source()  # the text can be read all the same
-    with pytest.raises(UnsupportedError, match=r'needs the package numba: pip install "symprop'):
+    with pytest.raises(UnsupportedError, match=r"run  python -m pip install numba$"):
         f(x=np.ones(2, np.float32))

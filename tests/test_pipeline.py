@@ -128,9 +128,7 @@ def test_the_header_says_what_was_declared() -> None:
 def test_counts_are_exact() -> None:
     x, w = prop.input("x", "batch f=3"), prop.input("w", (3, 2))
     program = prop.compile(x @ w, dtype="float32").program
-    # a product and an addition a point; 4 bytes a number
-    assert "operations: 12*batch" in program.doc
-    assert "bytes: 12*batch + 24 of arguments, 8*batch of values" in program.doc
+    assert "operations: 12*batch" in program.doc  # a product and an addition a point
 
 
 # --- functions of arrays -------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from checking import evaluate_all
 from functions import ROWS, At, Row
 
 import symprop as prop
-from symprop import comparison, oracle, proof, relations, sampling
+from symprop import comparison, number_text, oracle, proof, relations, sampling, thresholds
 from symprop.graph import FLOATS
 from symprop.ops.declare import REGISTRY
 from symprop.walk import leaves
@@ -83,6 +83,9 @@ PROVED: dict[str, Callable[[], Pair]] = {
     "relu'": slope_of("relu", lambda x: prop.where(x > 0, 1.0, 0.0)),
     "elu'": slope_of("elu", lambda x: prop.where(x > 0, 1.0, prop.exp(x))),
     "square'": slope_of("square", lambda x: 2 * x),
+    "Pythagoras": lambda: (lambda x: (prop.sin(x) ** 2 + prop.cos(-x) ** 2, 1))(vector()),
+    "relu by abs": lambda: (lambda x: (prop.relu(x), (x + prop.abs(x)) / 2))(vector()),
+    "abs of the negative": lambda: (lambda x: (prop.abs(1 - x), prop.abs(x - 1)))(vector()),
     "backpropagation": backpropagation,
     "cross entropy": cross_entropy_gradient,
 }
@@ -143,7 +146,7 @@ WRONG: dict[str, tuple[Callable[[], Pair], str]] = {
     "the sign": (scaled(lambda n: -1), "yours is minus theirs"),
     "a sum for a mean": (scaled(lambda n: n.batch), "yours is batch times theirs"),
     "a mean for a sum": (scaled(lambda n: 1 / n.batch), "yours is theirs divided by batch"),
-    "nothing": (scaled(lambda n: 0.0), "yours is 0 everywhere"),
+    "nothing": (scaled(lambda n: 0.0), "yours is 0 at every point tried"),
     "a factor": (missing_slope, "theirs is yours times tanh'(z)"),
     "a transpose": (square_transposed, "yours is the transpose of theirs"),
     "a constant": (lambda: (lambda x: (x + 1, x))(vector()), "yours is theirs plus 1"),
@@ -186,8 +189,51 @@ def test_the_counterexample_is_one(name: str) -> None:
     index = found.index if isinstance(theirs, prop.Expr) else ()
     for array, told, at in ((a, found.mine, found.index), (b, found.theirs, index)):
         value = np.asarray(array)[at]
-        assert value == told or (mpmath.isnan(value) and mpmath.isnan(told))
+        both_nan = mpmath.isnan(value) and mpmath.isnan(told)
+        assert value == told or both_nan or abs(value - told) < 1e-50 * abs(told)
     assert found.mine != found.theirs
+
+
+@pytest.mark.parametrize("activation", [prop.tanh, prop.sigmoid])
+def test_a_counterexample_is_shown_where_the_network_is_not_flat(activation: Any) -> None:
+    """At whole numbers both gradients would be next to 0."""
+    n = Network(activation)
+    mine = ((n.h - n.target) / n.batch).T @ n.x
+    found = prop.same(mine, n.gradient)
+    for value in (found.mine, found.theirs):
+        assert value == 0 or 1e-2 <= abs(value) <= 1e3
+    for array in found.values.values():
+        assert np.array_equal(np.round(array, 1), array)
+        assert np.max(np.abs(array)) <= 1 or np.ndim(array) == 0
+    assert {float(np.sign(x)) for x in np.ravel(found.values["w"])} == {-1.0, 1.0}
+
+
+def test_a_large_counterexample_has_numbers_of_one_digit() -> None:
+    x = prop.input("x", "batch pixel=12")
+    w = prop.parameter("w", "unit=40 pixel=12", prop.Glorot())
+    b = prop.parameter("b", "unit=8 hidden=40", prop.Glorot())
+    loss = prop.mean(prop.square(prop.tanh(x @ w.T) @ b.T))
+    theirs = prop.gradient(loss, w)
+    found = prop.same(2 * theirs, theirs)
+    for name in ("x", "w", "b"):
+        array = np.asarray(found.values[name])
+        assert np.array_equal(np.round(array, 1), array)
+    assert "b, x and w are too large" in str(found)
+
+
+def test_what_is_rounding_alone_is_shown_as_0() -> None:
+    x = vector()
+    zero = 1 - prop.sech2(x) - prop.tanh(prop.sin(x) * 0 + x) ** 2
+    found = prop.same(zero * prop.exp(prop.sin(x)), prop.exp(x))
+    assert found.mine == 0
+    assert "yours is 0 and" in str(found)
+
+
+def test_a_value_that_is_small_and_not_0_stays() -> None:
+    x = vector()
+    found = prop.same(prop.exp(-(x * x) - 200), x)
+    assert 0 < found.mine < 1e-80
+    assert "e-8" in str(found)
 
 
 def test_different_shapes_say_what_would_mend_them() -> None:
@@ -202,6 +248,76 @@ def test_different_shapes_say_what_would_mend_them() -> None:
     assert "mean of yours over batch" in str(prop.same(n.h, prop.mean(n.h, 0)))
     other = prop.same(n.h.T, prop.transpose(n.h * 2) * 0.5 @ n.h)
     assert "and the two are equal" not in str(other)
+
+
+@pytest.mark.parametrize(("gap", "told"), [(1e-40, "1e-40"), (1e-55, "1e-55"), (-1e-30, "1e-30")])
+def test_a_tiny_difference_is_told_with_its_size_and_no_relation(gap: float, told: str) -> None:
+    for x in (vector(), prop.exp(vector())):
+        for mine, theirs in ((x + gap, x), (x, x + gap)):
+            found = prop.same(mine, theirs)
+            text = str(found)
+            if not found:
+                assert "they differ by very little" in text
+                assert told in text
+                assert not found.hint
+            for false in ("1 times", "kink", "sign"):
+                assert false not in text
+    assert not prop.same(vector() + 0, vector() + gap)
+
+
+def test_the_digits_that_are_printed_are_those_of_the_number() -> None:
+    with mpmath.workdps(60):
+        e = mpmath.exp(1)
+        near = e + mpmath.mpf(10) ** -18
+        nearer = e + mpmath.mpf(10) ** -40
+    assert number_text.number_text(e, 25) == "2.718281828459045235360287"
+    assert "2.7182818284590452354" in number_text.both_text(near, e)
+    assert number_text.both_text(nearer, e) == (
+        "both are 2.71828 when rounded, and yours is 1e-40 more than theirs"
+    )
+    assert "1e-40 less" in number_text.both_text(e, nearer)
+
+
+@pytest.mark.parametrize("k", [1 + 1e-11, 1 + 1e-15])
+def test_a_ratio_next_to_1_is_no_ratio_of_1(k: float) -> None:
+    x = vector()
+    text = str(prop.same(k * x, x))
+    assert "Different" in text
+    assert "times" not in text
+
+
+AFAR: dict[str, Callable[[Any], Pair]] = {
+    "clip": lambda x: (prop.clip(x, -50, 50), x),
+    "where": lambda x: (prop.where(x > 100, x, 0.0), 0),
+    "one number": lambda x: (prop.where(prop.abs(x - 7) <= 0, 1.0, 0.0) + x, x),
+    "minimum": lambda x: (prop.minimum(x, 90.0), x),
+    "maximum": lambda x: (prop.maximum(x, -90.0), x),
+    "a multiple": lambda x: (prop.where(0.1 * x > 8, 0.0, x), x),
+    "between two": lambda x: (prop.where((x > 110) & (x < 140), 0.0, x), x),
+    "a sum": lambda x: (prop.where(prop.sum(x) > 200, 0.0, x), x),
+}
+
+
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize("name", AFAR)
+def test_a_difference_beyond_a_number_of_the_formula_is_found(
+    name: str, floats: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if floats:
+        monkeypatch.setattr(comparison, "LARGE", 10)
+    found = prop.same(*AFAR[name](vector()))
+    assert not found
+    assert "near or beyond numbers that the formulas compare with" in str(found)
+    assert "kink" not in str(found)
+
+
+def test_a_network_without_comparisons_is_asked_at_no_more_points() -> None:
+    x = vector()
+    assert thresholds.thresholds([(prop.tanh(3 * x + 5) * 7).node]) == []
+    assert thresholds.near([]) == []
+    assert thresholds.thresholds([prop.clip(x, -50, 50).node]) == [-50.0, 50.0]
+    many = [prop.maximum(x, float(k)) for k in range(1, 20)]
+    assert len(thresholds.thresholds([e.node for e in many])) == thresholds.MOST
 
 
 def test_two_declarations_of_one_name_are_told_apart() -> None:
@@ -242,6 +358,19 @@ def test_a_tolerance_accepts_an_approximation() -> None:
     assert not prop.same(mine, theirs, tolerance=1e-6)
 
 
+def test_rounding_beside_a_zero_is_no_difference_in_float64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(comparison, "LARGE", 10)
+    x = prop.input("x", "n=9")
+    shifts = prop.constant(np.arange(1, 10) / 8)
+    u = x + shifts
+    rounding = prop.sin(2 * u) - 2 * prop.sin(u) * prop.cos(u)  # 0, but for float64
+    assert prop.same(x + rounding, x).how == "float64"
+    assert prop.same(x * x + rounding, x * x).how == "float64"
+    assert not prop.same(1e-20 * x, 2e-20 * prop.sin(x))
+
+
 def test_a_graph_too_large_for_digits_is_compared_in_float64(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -252,10 +381,14 @@ def test_a_graph_too_large_for_digits_is_compared_in_float64(
     found = prop.same(mine, theirs)
     assert found
     assert found.how == "float64"
+    assert "the same to 9 digits in float64 at 27 points" in str(found)
+    assert "to 9 digits" in str(prop.same((1 + 1e-11) * theirs, theirs))
+    assert not prop.same((1 + 1e-8) * theirs, theirs)
+    assert not prop.same(theirs > 0, theirs < 0)
     assert "evidence, not a proof" in str(found)
     wrong = prop.same(2 * mine, theirs)
     assert not wrong
-    assert "the arrays of .values for x" in str(wrong)
+    assert "x is too large to print: the answer has it in .values." in str(wrong)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,26 @@ def test_predict_needs_what_it_reads_and_any_batch() -> None:
     np.testing.assert_allclose(one, logits[:1], rtol=1e-5)
 
 
+@backends.every_backend
+def test_what_predict_returns_is_the_callers_own(backend: str) -> None:
+    x, w = prop.input("x", "batch c=3"), prop.parameter("w", 3, np.ones(3))
+    k = prop.constant(np.arange(3.0))
+    outputs = {"w": w, "column": w.reshape(3, 1), "part": w[:2], "x": x, "k": k, "twice": x * 2}
+    outputs |= {"again": x * 2, "flat": (x * 2).reshape(-1)}
+    trainer = prop.training_step(prop.mean(x * w), prop.SGD(), outputs).compile(backend)
+    given = np.ones((2, 3), np.float32)
+    first = trainer.predict({"x": given})
+    kept = {name: array.copy() for name, array in first.items()}
+    for name, array in first.items():
+        array[...] = 77
+        others = {n: a for n, a in first.items() if n != name}
+        assert not any(np.shares_memory(array, a) for a in others.values()), name
+    np.testing.assert_array_equal(trainer.parameters["w"], 1)
+    np.testing.assert_array_equal(given, 1)
+    for name, array in trainer.predict({"x": given}).items():
+        np.testing.assert_array_equal(array, kept[name])
+
+
 def test_save_and_load_continue_bit_by_bit(tmp_path: Path) -> None:
     data = blobs()
     first = step().compile(seed=0)
@@ -322,7 +342,7 @@ def test_values_that_are_not_finite() -> None:
     with pytest.raises(DataError, match=r"'x'.*finite"):
         step().compile(check_finite=True).fit(data)
     p = prop.parameter("p", (), 1.0)
-    trainer = prop.training_step(p * 1e30, prop.SGD(1e30)).compile(check_finite=True)
+    trainer = prop.training_step(p * p, prop.SGD(1e30)).compile(check_finite=True)
     with pytest.raises(DataError, match="learning rate"), np.errstate(over="ignore"):
         for _ in range(3):
             trainer.step({})
@@ -383,6 +403,9 @@ def test_declarations_that_cannot_be_trained() -> None:
         prop.training_step(loss, sgd, outputs=logits)  # type: ignore[arg-type]
     with pytest.raises(DeclarationError, match="'logits'"):
         prop.training_step(loss, sgd, outputs={"logits": "logits"})  # type: ignore[dict-item]
+    for name in ("\x1b[31mX", "a\nb", "", 3):
+        with pytest.raises(DeclarationError, match=r"\x1b|cannot name an output|must be text"):
+            prop.training_step(loss, sgd, outputs={name: logits})  # type: ignore[dict-item]
     with pytest.raises(DeclarationError, match="accuracy"):
         prop.training_step(loss, sgd, outputs={"logits": logits}, metrics=["acuracy"])
     with pytest.raises(DeclarationError, match="one output"):

@@ -21,8 +21,8 @@ from codegen.loops.nest import Declare, For, Stmt, Store, StoreOp, When
 from codegen.loops.place import Mover, Place, Places
 from codegen.loops.walk import inside, mapped, substituted
 from codegen.names import Names
-from codegen.program import Assign, Buffer, Dtype, Load, Number, ReduceOp
-from codegen.ranges import implied
+from codegen.program import Assign, Buffer, Dtype, IndexValue, Load, Number, ReduceOp, Scalar
+from codegen.ranges import gathers, implied
 
 __all__ = ["REDUCTION", "Room", "assignment", "copied", "identity", "nested"]
 
@@ -97,11 +97,12 @@ def nested(
     body: tuple[Stmt, ...],
     narrow: bool = False,
 ) -> tuple[Stmt, ...]:
-    """``body`` in ``loops``, each guard as soon as the loops it needs are bound.
+    """``body`` in ``loops``, each guard as soon as the loops it needs are bound; one that gathers
+    waits for those that may keep what it gathers in range.
 
     With ``narrow`` a guard bounds the innermost loop it needs where it can be solved for it.
     """
-    here = [g for g in guards if set(g.ix.loops) <= set(bound)]
+    here = [g for g in guards if set(g.ix.loops) <= set(bound) and not _waits(g, bound, guards)]
     if here:
         later = [g for g in guards if g not in here]
         return (When(tuple(here), nested(bound, loops, later, body, narrow)),)
@@ -113,7 +114,8 @@ def nested(
     high: list[Ix] = []
     kept: list[Guard] = []
     for g in guards:
-        ends = _solved(g, v) if narrow and set(g.ix.loops) <= set(inside) else None
+        free = narrow and set(g.ix.loops) <= set(inside) and not _waits(g, bound, guards)
+        ends = _solved(g, v) if free else None
         if ends is None:
             kept.append(g)
         else:
@@ -121,6 +123,15 @@ def nested(
             high += [e for e in ends[1:] if e is not None]
     return (
         For(v, name, nested(inside, rest, kept, body, narrow), low=tuple(low), high=tuple(high)),
+    )
+
+
+def _waits(g: Guard, bound: Sequence[Loop], guards: Sequence[Guard]) -> bool:
+    """Whether a guard gathers at a place of which a guard speaks that needs loops yet to come."""
+    places = {v for found in gathers([g.ix]) for ix in found.indices for v in ix.loops}
+    return any(
+        places & set(h.ix.loops) and not set(h.ix.loops) <= set(bound) and not gathers([h.ix])
+        for h in guards
     )
 
 
@@ -140,8 +151,11 @@ def _solved(g: Guard, v: Loop) -> tuple[Ix | None, Ix | None] | None:
 # --- one step -------------------------------------------------------------------------------------
 
 
-def identity(op: ReduceOp, dtype: Dtype) -> Number:
-    """What a reduction of nothing is."""
+def identity(op: ReduceOp, dtype: Dtype, like: Buffer | None = None) -> Scalar:
+    """What a reduction of nothing is; of an array of bounded integers, within the bounds."""
+    end = None if like is None else like.low if op == "max" else like.high
+    if op in ("max", "min") and end is not None:
+        return IndexValue(end) if end.value is None else Number(Fraction(end.value))
     if op in ("=", "sum"):
         return Number(Fraction(0))
     if is_float(dtype):
@@ -165,7 +179,7 @@ class _Builder:
         self.places = places
         self.move = Mover(places, {v: w.ix() for v, (w, _) in self.named.items()})
         self.dtype = step.accumulator if step.op == "sum" else target.dtype
-        self.identity = identity(step.op, self.dtype)
+        self.identity = identity(step.op, self.dtype, target)
 
     def at(self, move: Mover) -> tuple[Ix, ...]:
         return (*self.place.prefix, *map(move.ix, self.step.index))
@@ -185,7 +199,10 @@ class _Builder:
     def register(self, role: str) -> Buffer:
         """A scalar of its own."""
         name = self.room.name(f"{role}_{self.place.array}")
-        return Buffer(name, (), (), self.dtype, "scratch")
+        own = Buffer(name, (), (), self.dtype, "scratch", section=self.target.section)
+        if self.step.op == "sum":
+            return own
+        return replace(own, low=self.target.low, high=self.target.high)
 
     def gather(self) -> tuple[Stmt, ...]:
         """Each element once: its loops outside, what is reduced inside."""

@@ -83,7 +83,8 @@ class Plan:
         self.values = frozenset(b.name for b in arrays if b.role == "scratch" and b.dims)
 
     def attempt(self, directive: Directive) -> bool:
-        """Applies a directive, if it is legal."""
+        """Applies a directive where it is legal; one that is refused is left out by design: the
+        plan asks, and the rules of the directive decide."""
         try:
             self.loops = apply(self.loops, directive)
         except ScheduleError:

@@ -139,7 +139,8 @@ class _Level:
     def step(self, step: Step, buffers: Mapping[str, Buffer], places: Places) -> Part:
         for name in (step.target,) if isinstance(step, Assign) else step.targets:
             if buffers[name].role == "scratch" and not places[name].prefix:
-                self.array(replace(buffers[name], name=places[name].array))
+                like = _carrying(step, name, buffers[name])
+                self.array(replace(like, name=places[name].array))
         match step:
             case Assign(target):
                 body = assignment(step, buffers[target], places, self.room())
@@ -256,6 +257,14 @@ def _renamed(formula: str, places: Places) -> str:
         return place.array if place else word[0]
 
     return re.sub(r"[A-Za-z_]\w*", name, formula)
+
+
+def _carrying(step: Step, name: str, target: Buffer) -> Buffer:
+    """The array of a target: that of a carry lies in the bounds which the body has of it."""
+    if not isinstance(step, Scan) or name not in step.targets[: len(step.carries)]:
+        return target
+    carry = step.body.arguments[step.targets.index(name)]
+    return replace(target, low=carry.low, high=carry.high) if target.low is None else target
 
 
 def _row(place: Place, at: Ix) -> Place:

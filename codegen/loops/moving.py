@@ -87,7 +87,8 @@ def copied(
         if isinstance(stmt, For):
             return (replace(stmt, loop=own[stmt.loop]),)
         if isinstance(stmt, Part):
-            return (replace(stmt, name=stmt.name + again),)
+            name = fresh.title(stmt.name + again) if again else stmt.name
+            return (replace(stmt, name=name),)
         return (stmt,)
 
     return mapped(rewritten(stmts, lambda ix: substitute(ix, change)), one)

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from codegen.index import Dim, Guard, Ix, Loop
 from codegen.program import Buffer, Scalar
+from codegen.ranges import testable
 
 if TYPE_CHECKING:
     from codegen.loops.directives import Directive
@@ -88,8 +89,13 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class When:
+    """The guards are kept in the order in which they are tested: those that gather last."""
+
     guards: tuple[Guard, ...]
     body: tuple[Stmt, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "guards", testable(self.guards))
 
 
 @dataclass(frozen=True, slots=True)

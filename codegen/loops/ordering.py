@@ -239,7 +239,7 @@ class _Ordering:
                     f"turn of its inner loops: put them all outside of the output loops"
                 )
             own = scratch(self.fresh.name(f"sum_{add.target}"), (), self.known[add.target])
-            start = identity(REDUCTION[add.op], own.dtype)
+            start = identity(REDUCTION[add.op], own.dtype, own)
             inner = swapped((stmt,), add, (replace(add, target=own.name, index=()),))
             back = replace(add, value=Load(own.name))
             out += [Declare(own), Store(own.name, (), "=", start), *inner, back]

@@ -163,7 +163,8 @@ def _shape(
         if isinstance(s, For):
             return (replace(s, loop=numbered[s.loop], name=""),)
         if isinstance(s, Declare):
-            return (Declare(replace(s.array, axes=("",) * len(s.array.dims), label="")),)
+            axes = ("",) * len(s.array.dims)
+            return (Declare(replace(s.array, axes=axes, label="", section="")),)
         return (s,)
 
     form = renamed(substituted(body, {v: w.ix() for v, w in numbered.items()}), names)

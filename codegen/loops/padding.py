@@ -26,7 +26,7 @@ from codegen.loops.nest import Call, Declare, For, Loops, Part, Stmt, Store, Whe
 from codegen.loops.tiling import bounds_of
 from codegen.loops.walk import gathered, inside, loads, mapped, scalar_mapped
 from codegen.program import Buffer, Compare, IndexValue, Load, Number, Scalar, Select
-from codegen.ranges import implied
+from codegen.ranges import gathers, implied
 
 __all__ = ["pad"]
 
@@ -113,7 +113,9 @@ class _Room:
         return implied(first, guards) and implied(self.new.dims[self.axis] - 1 - first, guards)
 
     def kept(self, index: tuple[Ix, ...], guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
-        """The guards that a moved read still needs."""
+        """The guards that a moved read still needs; those that gather may need all others."""
+        if gathers([g.ix for g in guards]):
+            return guards
         ix = index[self.axis]
         low, high = self.ends(ix)
         for away in ((low, high), (low,), (high,)):
@@ -130,7 +132,7 @@ class _Room:
         def one(stmt: Stmt) -> Iterable[Stmt]:
             if isinstance(stmt, When):
                 free = [g for g in stmt.guards if self.only_fills(stmt.body, g)]
-                if free:
+                if free and not gathers([g.ix for g in stmt.guards]):
                     kept = tuple(g for g in stmt.guards if g not in free)
                     body = self.masked(stmt.body, free)
                     return (When(kept, body),) if kept else body

@@ -114,7 +114,7 @@ def _cleared(s: _Sum, d: Privatise, fresh: Fresh) -> tuple[Stmt, ...]:
     """Every copy at what a sum starts from."""
     variables, at, _ = _over(s, fresh)
     p = fresh.loop(d.parts)
-    start = identity(REDUCTION[s.op], s.array.dtype)
+    start = identity(REDUCTION[s.op], s.array.dtype, s.array)
     body = _nest(s, variables, (Store(s.copies.name, (p.ix(), *at), "=", start),))
     return (For(p, f"{d.loop}_part", body),)
 

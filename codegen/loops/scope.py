@@ -3,8 +3,9 @@
 In: the arrays and dimensions of a body, its statements. Out: ``visited``, each statement with its
 ``Scope``; how a reader calls what stands there.
 
-Guarantees: pure; outer statements before inner ones. ``guards`` holds every condition under which
-the statement runs, those of narrowed loops included; ``dead`` is set where it can never run.
+Guarantees: pure; outer statements before inner ones. ``guards`` holds the conditions under which
+the statement runs, those of narrowed loops included, but not one gathered from an array that is
+stored to under it: that need no longer hold. ``dead`` is set where a statement can never run.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from codegen.index import Dim, Guard, Ix, Loop, guard
 from codegen.listing import Spelling, spell_guard, spell_ix
 from codegen.loops.listing import bound_names
-from codegen.loops.nest import Declare, For, Part, Stmt, When
+from codegen.loops.nest import Call, Declare, For, Part, Stmt, Store, When
+from codegen.loops.walk import inside
 from codegen.names import comment_safe
 from codegen.program import Buffer
-from codegen.ranges import Witness
+from codegen.ranges import Witness, gathers
 
 __all__ = ["InvalidLoops", "Scope", "narrowed", "visited"]
 
@@ -48,9 +50,9 @@ class Scope:
             case For():
                 names = bound_names(dict(self.names), stmt)
                 inner = replace(self, loops=(*self.loops, stmt.loop), names=names)
-                return inner.given(narrowed(stmt))
+                return inner.given(_lasting(narrowed(stmt), stmt))
             case When():
-                return self.given(stmt.guards)
+                return self.given(_lasting(stmt.guards, stmt))
 
     def given(self, guards: Iterable[Guard | bool]) -> Scope:
         """The scope where guards hold as well."""
@@ -100,6 +102,22 @@ def narrowed(stmt: For) -> list[Guard | bool]:
     v = stmt.loop.ix()
     low = [guard(v - ix, ">=") for ix in stmt.low]
     return [*low, *(guard(ix - 1 - v, ">=") for ix in stmt.high)]
+
+
+def _lasting(guards: Iterable[Guard | bool], stmt: For | When) -> Iterator[Guard | bool]:
+    """The guards that hold all through the body they guard; of a call, every argument counts as
+    written."""
+    stored: set[str] = set()
+    for g in guards:
+        sources = gathers([g.ix]) if isinstance(g, Guard) else []
+        if sources and not stored:
+            for s in inside(stmt.body):
+                if isinstance(s, Store):
+                    stored.add(s.target)
+                elif isinstance(s, Call):
+                    stored.update(s.arguments)
+        if not any(getattr(a.source, "buffer", "") in stored for a in sources):
+            yield g
 
 
 def visited(stmts: Iterable[Stmt], scope: Scope) -> Iterator[tuple[Stmt, Scope]]:

@@ -4,10 +4,12 @@ In: a Loops. Out: nothing, or ``InvalidLoops`` with one sentence: what is wrong,
 
 Guarantees of accepted nests: names are legal and found; each loop is bound once, in scope where it
 is used, and of constant extent where it runs in lanes or is written out; no read or write was found
-out of range where it runs; nothing is read before something is stored to it; no argument but a
-state or a parameter is written; kernels get arrays of their shapes, none twice that they write; the
-turns of vector and parallel loops are proved independent. What the index algebra cannot prove of
-ranges is tried at a few thousand points (``codegen.ranges``): nothing right is refused for that.
+out of range where it runs, that of a guard under the guards before it; what is stored to an array
+that positions are gathered from is proved to be within its bounds; nothing is read before something
+is stored to it; no argument but a state or a parameter is written; kernels get arrays of their
+shapes, none twice that they write; the turns of vector and parallel loops are proved independent.
+What the index algebra cannot prove of ranges is tried at a few thousand points
+(``codegen.ranges``): nothing right is refused for that.
 
 It does not judge whether nests compute what was meant, nor whether the stores before a read reach
 every element that is read: ``interpret`` does.
@@ -18,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from codegen.dtypes import is_float
-from codegen.index import Gather, Guard, Ix, Loop
+from codegen.index import Gather, Guard, Ix, Loop, nonneg
 from codegen.loops.nest import Call, Declare, For, Kernel, Loops, Part, Stmt, Store, When
 from codegen.loops.scope import InvalidLoops, Scope, visited
 from codegen.loops.verify_races import check_race
 from codegen.loops.verify_storage import check_storage
+from codegen.loops.verify_values import Body, bounds_of_values, check_values
 from codegen.names import comment_safe
 from codegen.program import Buffer, BufferSource, IndexValue, Load, walk
 from codegen.ranges import gathers, outside
@@ -37,8 +40,9 @@ def verify(loops: Loops) -> None:
     try:
         _names(loops)
         kernels: dict[str, Kernel] = {}
+        bodies: list[Body] = []
         for kernel in loops.kernels:
-            _kernel(kernel, loops, kernels)
+            bodies.append(_kernel(kernel, loops, kernels))
             kernels[kernel.name] = kernel
         for b in loops.arrays:
             check_buffer(b, loops.dims)
@@ -49,6 +53,7 @@ def verify(loops: Loops) -> None:
             if name not in scope.arrays:
                 raise InvalidLoops(f"the output {name} is not an array")
         check_storage(loops)
+        check_values([*bodies, Body("", loops.body, scope)], kernels)
     except InvalidProgram as wrong:
         raise InvalidLoops(str(wrong)) from None
 
@@ -67,7 +72,7 @@ def _names(loops: Loops) -> None:
         raise InvalidLoops(f"the name {name} is given twice among dimensions, arrays and kernels")
 
 
-def _kernel(kernel: Kernel, loops: Loops, known: Mapping[str, Kernel]) -> None:
+def _kernel(kernel: Kernel, loops: Loops, known: Mapping[str, Kernel]) -> Body:
     """A kernel by itself; ``known`` are those that it may call."""
     title = f"kernel {kernel.name}: "
     arrays = (*kernel.arrays, *kernel.scratch)
@@ -93,6 +98,7 @@ def _kernel(kernel: Kernel, loops: Loops, known: Mapping[str, Kernel]) -> None:
     )
     own = [b.name for b in kernel.scratch if b.role == "scratch"]
     _Body(known, [*kernel.writes, *own]).check(kernel.body, scope)
+    return Body(kernel.name, kernel.body, scope)
 
 
 class _Body:
@@ -115,7 +121,7 @@ class _Body:
                 case For():
                     self.loop(stmt, here)
                 case When(guards):
-                    self.indices([g.ix for g in guards], here, guards)
+                    self.guards(guards, here)
                 case Declare(array):
                     self.declare(array, here)
                 case Store():
@@ -164,7 +170,8 @@ class _Body:
         for s in walk(stmt.value):
             if isinstance(s, Load):
                 read = self.known(s.buffer, scope)
-                self.indices([*s.indices, *(g.ix for g in s.guards)], scope, s.guards)
+                self.guards(s.guards, scope)
+                self.indices(s.indices, scope, s.guards)
                 self.in_range("reads", read, s.indices, scope, s.guards)
             elif isinstance(s, IndexValue):
                 self.indices([s.ix], scope)
@@ -222,13 +229,19 @@ class _Body:
         for g in gathers(ixs):
             self.in_range("reads", self.source(g, scope), g.indices, scope, guards)
 
+    def guards(self, guards: Sequence[Guard], scope: Scope) -> None:
+        """Each guard is tested under those before it."""
+        for n, g in enumerate(guards):
+            self.indices([g.ix], scope, guards[:n])
+
     def source(self, g: Gather, scope: Scope) -> Buffer:
         if not isinstance(g.source, BufferSource):
             raise scope.fail("a gather does not name an array")
         read = self.known(g.source.buffer, scope)
         text = f"the index array {read.name} is {read.dtype}"
         _need(not is_float(read.dtype), scope, text)
-        agree = read.low in (None, g.source.low) and read.high in (None, g.source.high)
+        low, high = bounds_of_values(read)
+        agree = nonneg(low - g.source.low) and nonneg(g.source.high - high)
         _need(agree, scope, f"a gather bounds {read.name} otherwise than its declaration does")
         return read
 

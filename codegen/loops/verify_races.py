@@ -6,12 +6,14 @@ loop, the array and, where one was found, two turns that meet.
 Guarantees: in an accepted loop no turn writes an element that another turn reads or writes; what is
 declared inside belongs to its turn. A proof needs a coordinate of the element (an index, or what a
 pair ``e//n``, ``e % n`` of indices says) of the form ``k*turn + rest`` in which the rests of two
-accesses differ by less than k. What is not proved is refused: a race is not found by trying.
+accesses differ by less than k. Nothing follows from what is gathered from an array that the loop
+itself stores to: that differs from turn to turn. What is not proved is refused: a race is not found
+by trying.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
@@ -31,7 +33,7 @@ from codegen.loops.nest import Call, Declare, For, Kernel, Part, Stmt, Store, Wh
 from codegen.loops.scope import Scope, narrowed
 from codegen.loops.walk import gathered, inside, loads, renamed, substituted
 from codegen.program import BufferSource
-from codegen.ranges import Witness, find, implied
+from codegen.ranges import Witness, find, gathers, implied
 
 __all__ = ["check_race"]
 
@@ -48,6 +50,11 @@ class _Access:
     writes: bool
     guards: tuple[Guard, ...]
     inner: tuple[tuple[Loop, str], ...] = ()
+    own: bool = False  # of storage that the turn declares
+
+    def lasting(self, changed: Set[str]) -> _Access:
+        """The access without the guards that are gathered from what changes."""
+        return replace(self, guards=tuple(g for g in self.guards if not _moves(g.ix, changed)))
 
     def elsewhere(self, v: Loop) -> _Access:
         """The access of another turn: the loop and those inside of it under other variables."""
@@ -71,9 +78,11 @@ def check_race(stmt: For, scope: Scope, kernels: Mapping[str, Kernel]) -> None:
     within = scope.inside(stmt)
     if within.dead or upper(stmt.loop.extent) in (0, 1):
         return
-    found = list(dict.fromkeys(_accesses(stmt.body, kernels, frozenset(), (), within.guards)))
+    every = list(_accesses(stmt.body, kernels, frozenset(), (), within.guards))
+    changed = {a.array for a in every if a.writes}
+    found = list(dict.fromkeys(a.lasting(changed) for a in every if not a.own))
     for a, b in combinations_with_replacement(found, 2):
-        if a.array == b.array and (a.writes or b.writes) and not _apart(a, b, stmt.loop):
+        if a.array == b.array and (a.writes or b.writes) and not _apart(a, b, stmt.loop, changed):
             raise _met(a if a.writes else b, b if a.writes else a, stmt, within)
 
 
@@ -87,13 +96,12 @@ def _accesses(
     inner: tuple[tuple[Loop, str], ...],
     guards: tuple[Guard, ...],
 ) -> Iterator[_Access]:
-    """Every access in statements to storage that is not their own."""
+    """Every access in statements; ``own`` is storage of theirs."""
     for stmt in stmts:
         if isinstance(stmt, Declare):
             own |= {stmt.array.name}
         for a in _here(stmt, inner, guards):
-            if a.array not in own:
-                yield a
+            yield replace(a, own=a.array in own)
         match stmt:
             case Part():
                 yield from _accesses(stmt.body, kernels, own, inner, guards)
@@ -133,14 +141,19 @@ def _here(
 # --- proofs ---------------------------------------------------------------------------------------
 
 
-def _apart(a: _Access, b: _Access, v: Loop) -> bool:
+def _moves(ix: Ix, changed: Set[str]) -> bool:
+    """Whether a position is gathered from what changes."""
+    return any(getattr(g.source, "buffer", "") in changed for g in gathers([ix]))
+
+
+def _apart(a: _Access, b: _Access, v: Loop, changed: Set[str]) -> bool:
     """Whether no two different turns meet: a of one, b of the other."""
     b = b.elsewhere(v)
     guards = (*a.guards, *b.guards)
-    theirs = _coordinates(b.index)
+    theirs = _coordinates(b.index, changed)
     return any(
         how in theirs and _strided(ours, theirs[how], v, guards)
-        for how, ours in _coordinates(a.index).items()
+        for how, ours in _coordinates(a.index, changed).items()
     )
 
 
@@ -156,9 +169,9 @@ def _strided(a: Ix, b: Ix, v: Loop, guards: Sequence[Guard]) -> bool:
     return implied(abs(k) - 1 - apart, guards) and implied(abs(k) - 1 + apart, guards)
 
 
-def _coordinates(index: Sequence[Ix]) -> Coordinates:
-    """The indices, and what pairs of them say together: e//n and e % n say e."""
-    known: Coordinates = {(axis,): ix for axis, ix in enumerate(index)}
+def _coordinates(index: Sequence[Ix], changed: Set[str]) -> Coordinates:
+    """The indices that do not change, and what pairs of them say together: e//n and e % n say e."""
+    known: Coordinates = {(axis,): ix for axis, ix in enumerate(index) if not _moves(ix, changed)}
     todo = True
     while todo:
         new: Coordinates = {}

@@ -10,7 +10,6 @@ Guarantees: any formula of the graph is read, an op of the user's own, or one wr
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +58,8 @@ class Activation:
         if isinstance(self.slope, t.Num):
             return ""
         if isinstance(self.term, t.Call) and self.term.args == (t.read(0),):
-            return re.sub(r"@[0-9a-f]+$", "", self.term.fn.name)
-        return re.sub(r"@[0-9a-f]+", "", t.render(self.term, lambda k: "z"))
+            return self.term.fn.given
+        return t.render(self.term, lambda k: "z")
 
     @property
     def slope(self) -> t.Term:

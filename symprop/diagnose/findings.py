@@ -11,17 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from symprop.diagnose.activations import FLAT
 from symprop.diagnose.measure import LayerRow, Measured, ParameterRow
 from symprop.diagnose.numbers import Scale
 from symprop.errors import quoted
 
-__all__ = ["CURES", "Finding", "findings"]
+__all__ = ["CURES", "Finding", "findings", "usual"]
 
 # From the last layer to the first, a gradient (or, the other way, a signal) that changes by this
 # factor: the layers at one end learn a thousand times slower than those at the other.
 FAR = 1e3
+# A scale is kept where no layer changes it by more than the first factor (ten outputs above 64 ReLU
+# units shrink a gradient by 0.4, which harms nothing), and all of them together by the second.
+KEPT, KEPT_IN_ALL = 3.0, 10.0
 # Deep ReLU networks make examples alike: with He's weights, at depths up to 30, batches of 16 to
 # 128 and ten seeds, at most 0.59 of a layer's units were at 0 on every example. More is a fault.
 MANY_DEAD = 0.7
@@ -181,28 +185,71 @@ def per_layer(total: float, layers: int) -> float:
     return float(total ** (1 / layers)) if layers else 1.0
 
 
-def gradient_trend(measured: Measured) -> list[Finding]:
-    """Whether the gradient vanishes or explodes on its way from the last layer to the first."""
+class Change(NamedTuple):
+    """The rms of a quantity at two layers, and how many layers lie between them."""
+
+    start: str
+    end: str
+    before: float
+    after: float
+    layers: int
+
+    @property
+    def total(self) -> float:
+        return self.after / self.before
+
+    @property
+    def factor(self) -> float:
+        """Of one layer, on average."""
+        return per_layer(self.total, self.layers)
+
+    @property
+    def way(self) -> str:
+        return (
+            f"from {quoted(self.start)} to {quoted(self.end)} "
+            f"(rms {self.before:.2g} to {self.after:.2g})"
+        )
+
+
+def gradient_change(measured: Measured) -> Change | None:
+    """The gradient of the pre-activations, from the last layer to the first."""
     rows = by_depth(measured, lambda row: None if row.delta is None else row.delta.rms)
     while rows and not rows[0][1]:  # exactly 0: dead units, or too small for the width
         rows.pop(0)
-    if len(rows) < 2 or not rows[-1][1]:
+    return change(rows[::-1])
+
+
+def signal_change(measured: Measured) -> Change | None:
+    """The pre-activations, from the first layer to the last."""
+    rows = by_depth(measured, lambda row: row.before.rms)
+    while rows and not rows[-1][1]:  # exactly 0: the units before are dead
+        rows.pop()
+    return change(rows)
+
+
+def change(rows: Sequence[tuple[LayerRow, float]]) -> Change | None:
+    """From the first of these to the last; None where there are no two, or nothing but 0."""
+    if len(rows) < 2 or not rows[0][1]:
+        return None
+    (start, before), (end, after) = rows[0], rows[-1]
+    return Change(start.name, end.name, before, after, abs(end.depth - start.depth))
+
+
+def gradient_trend(measured: Measured) -> list[Finding]:
+    """Whether the gradient vanishes or explodes on its way from the last layer to the first."""
+    found = gradient_change(measured)
+    if found is None or 1 / FAR <= found.total <= FAR:
         return []
-    (first, small), (final, large) = rows[0], rows[-1]
-    total, factor = small / large, per_layer(small / large, final.depth - first.depth)
-    if 1 / FAR <= total <= FAR:
-        return []
-    way = f"from {quoted(final.name)} to {quoted(first.name)} (rms {large:.2g} to {small:.2g})"
-    where = [final.name, first.name]
-    if total > 1:
+    where, factor = (found.start, found.end), found.factor
+    if found.total > 1:
         why = predicted(measured, factor) or "no single layer explains it"
-        text = f"The gradient grows by {factor:.2g} a layer {way}: it explodes; {why}."
+        text = f"The gradient grows by {factor:.2g} a layer {found.way}: it explodes; {why}."
         return [finding("gradient explodes", where, text)]
     slope = slopes(measured)
     why = slope or predicted(measured, factor) or "no single layer explains it"
-    text = f"The gradient shrinks by {factor:.2g} a layer {way}: it vanishes; {why}."
+    text = f"The gradient shrinks by {factor:.2g} a layer {found.way}: it vanishes; {why}."
     cures = CURES["gradient vanishes" if slope else "weights too small"]
-    return [Finding("gradient vanishes", tuple(where), text, cures)]
+    return [Finding("gradient vanishes", where, text, cures)]
 
 
 def slopes(measured: Measured) -> str:
@@ -232,22 +279,58 @@ def predicted(measured: Measured, factor: float) -> str:
 
 def signal_trend(measured: Measured) -> list[Finding]:
     """Whether pre-activations fade or grow from the first layer to the last."""
-    rows = by_depth(measured, lambda row: row.before.rms)
-    while rows and not rows[-1][1]:  # exactly 0: the units before are dead
-        rows.pop()
-    if len(rows) < 2 or not rows[0][1]:
+    found = signal_change(measured)
+    if found is None:
         return []
-    (first, start), (final, end) = rows[0], rows[-1]
-    factor = per_layer(end / start, final.depth - first.depth)
-    way = f"from {quoted(first.name)} to {quoted(final.name)} (rms {start:.2g} to {end:.2g})"
-    where = [first.name, final.name]
-    if end / start < 1 / FAR:
-        text = f"The pre-activations shrink by {factor:.2g} a layer {way}: the signal fades."
+    where, by = (found.start, found.end), f"by {found.factor:.2g} a layer {found.way}"
+    if found.total < 1 / FAR:
+        text = f"The pre-activations shrink {by}: the signal fades."
         return [finding("signal fades", where, text)]
-    if end / start > FAR:
-        text = f"The pre-activations grow by {factor:.2g} a layer {way}: the signal grows too far."
+    if found.total > FAR:
+        text = f"The pre-activations grow {by}: the signal grows too far."
         return [finding("signal grows", where, text)]
     return []
+
+
+def usual(measured: Measured) -> str:
+    """What there is to say without a finding: how far the scales are kept, from the numbers."""
+    above = [row for row in measured.layers if row.product and row.depth > 1]
+    looked = [
+        (title, found, [g for g in gains if g] or [found.factor])
+        for title, found, gains in (
+            ("gradient", gradient_change(measured), [row.backward for row in measured.layers]),
+            ("pre-activation", signal_change(measured), [row.forward for row in above]),
+        )
+        if found is not None
+    ]
+    if not looked:  # one layer has nothing to be compared with
+        return "Nothing unusual in the layers and parameters of this network."
+    layer = max(away(g) for _, _, gains in looked for g in gains)
+    whole = max(away(found.total) for _, found, _ in looked)
+    if layer <= KEPT and whole <= KEPT_IN_ALL:
+        return (
+            "Nothing unusual: gradients and activations keep their scale, within a factor of "
+            f"{layer:.2g} from layer to layer and of {whole:.2g} in all."
+        )
+    said = "; ".join(
+        f"the {title} changes {spread(found, gains)}"
+        for title, found, gains in looked
+        if away(found.total) > KEPT_IN_ALL or max(map(away, gains)) > KEPT
+    )
+    return f"Nothing extreme: {said}. A factor of {FAR:,.0f} in all, up or down, is reported."
+
+
+def away(factor: float) -> float:
+    """How far from 1, up or down."""
+    return max(factor, 1 / factor)
+
+
+def spread(found: Change, gains: Sequence[float]) -> str:
+    """By how much a layer, from where to where, and in all."""
+    low, high = f"{min(gains):.2g}", f"{max(gains):.2g}"
+    by = low if low == high else f"{low} to {high}"
+    text = f"by a factor of {by} a layer {found.way}"
+    return text if found.layers == 1 else f"{text}, {found.total:.2g} in all"
 
 
 # --- in each layer -------------------------------------------------------------------------------

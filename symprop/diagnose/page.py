@@ -14,7 +14,7 @@ from html import escape
 from textwrap import fill
 from typing import Any
 
-from symprop.diagnose.findings import Finding
+from symprop.diagnose.findings import Finding, usual
 from symprop.diagnose.measure import LayerRow, Measured, ParameterRow
 from symprop.errors import quoted
 
@@ -26,18 +26,22 @@ FORWARD = (
 )  # fmt: skip
 BACKWARD = ("layer", "delta rms", "delta max", "delta gain", "predicted")
 PARAMETERS = ("parameter", "shape", "rms", "gradient rms", "update / weight")
-LEGEND = (
-    "z is a pre-activation, h = f(z) what follows it, delta the gradient of the loss with respect "
-    "to z. A gain is a ratio of rms values: of z to that of the layer before (of the first layer: "
+GAINS = (
+    "A gain is a ratio of rms values: of z to that of the layer before (of the first layer: "
     "to the data), of delta to that of the layer after. Predicted: from the variance of the "
     "weights and f' under a normal z, sqrt(fan_in*Var(w)*E f(z)^2 + E b^2) for z and "
-    "sqrt(fan_out*Var(w)*E f'(z)^2) for the gain of delta. Flat: elements on a tail of f. Dead: "
-    "units without a slope on every example."
+    "sqrt(fan_out*Var(w)*E f'(z)^2) for the gain of delta."
+)
+# The column without which a sentence is left out, and the sentence.
+LEGEND = (
+    ("z max", "z is a pre-activation, delta the gradient of the loss with respect to it."),
+    ("f", "h = f(z) is what follows it."),
+    ("z max", GAINS),
+    ("h = 0", "h = 0: elements that are exactly 0."),
+    ("flat", "Flat: elements on a tail of f."),
+    ("dead", "Dead: units without a slope on every example."),
 )
 WIDTH = 100
-WELL = "Nothing unusual: gradients and activations keep their scale from layer to layer."
-# One layer has nothing to be compared with.
-ALONE = "Nothing unusual in the layers and parameters of this network."
 NO_LAYERS = (
     "No product of weights with data was found outside of scans, so only parameters are shown."
 )
@@ -69,7 +73,7 @@ class Diagnosis:
         """What there is to know, one sentence or two each."""
         found = [str(f) for f in self.findings]
         if not found:
-            found = [WELL if len(self.rows) > 1 else ALONE]
+            found = [usual(self.measured)]
         if not self.rows:
             found.append(NO_LAYERS)
         for name in self.measured.scans:
@@ -87,10 +91,16 @@ class Diagnosis:
         found.append((PARAMETERS, [parameter_cells(p) for p in self.parameters]))
         return found
 
+    @property
+    def legend(self) -> str:
+        """What the headings mean, those that are there."""
+        shown = {h for headings, _ in self.tables() for h in headings}
+        return " ".join(text for heading, text in LEGEND if heading in shown)
+
     def __str__(self) -> str:
         parts = [f"loss on this batch: {self.measured.loss:.4g}"]
         parts += [aligned(headings, cells) for headings, cells in self.tables()]
-        notes = [*([LEGEND] if self.rows else []), *self.sentences]
+        notes = [*([self.legend] if self.rows else []), *self.sentences]
         parts += [fill(n, WIDTH, break_long_words=False, break_on_hyphens=False) for n in notes]
         return "\n\n".join(parts)
 
@@ -108,7 +118,7 @@ class Diagnosis:
             yield table
             yield Text("")
         if self.rows:
-            yield Text(LEGEND, style="dim")
+            yield Text(self.legend, style="dim")
         style = "bold red" if self.findings else "bold green"
         for sentence in self.sentences:
             yield Text(f"\n{printable(sentence)}", style=style)
@@ -128,7 +138,7 @@ class Diagnosis:
                 for cells in rows
             )
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
-        parts += [f"<p>{escape(LEGEND)}</p>"] if self.rows else []
+        parts += [f"<p>{escape(self.legend)}</p>"] if self.rows else []
         parts += [f"<p><strong>{escape(s)}</strong></p>" for s in self.sentences]
         return "<div>" + "".join(parts) + "</div>"
 

@@ -3,10 +3,11 @@
     notation, algebra, evaluate         formulas: what they are, how they are built, their value
     structure, network, symbols         the graph: what is named, and how
     elements, read, equations           the graph as formulas, line by line
-    sections, claims, update, emitted,  the page, as data (blocks)
-    recurrence, numbers, words
-    printer, spelling, text, latex,     one walk over formulas, three languages
-    mathml, arrays
+    sections, symbol_table, blocks,     the page, as data
+    claims, recurrence, steps, update,
+    emitted, numbers, words
+    letters, printer, spelling, text,   one walk over formulas, three languages
+    latex, mathml, arrays
     writer, text_page, latex_page,      the outputs
     html_page, page
 

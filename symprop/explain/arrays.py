@@ -23,7 +23,7 @@ SMALL = 6  # rows and columns of an operand that is put in
 
 def digits(x: float) -> str:
     """Four digits: 0.125, −3.2e−07."""
-    if float(x) == int(x) and abs(x) < 1e4:
+    if float(x).is_integer() and abs(x) < 1e4:
         return str(int(x)).replace("-", "−")
     return f"{float(x):.4g}".replace("-", "−")
 

@@ -138,14 +138,15 @@ def _jacobian(value: Node, z: Symbol, p: Symbol) -> tuple[Equation, ...]:
     same = guard(i.ix() - j.ix(), "==")
     entry = al.mul(p_i, al.add(nt.Bracket((), (same,)), al.mul(al.number(-1), p_j)))  # type: ignore[arg-type]
     left = nt.Partial(p_i, nt.Ref(z, (*row, j.ix())))
-    sample = rows[0] if rows else None
+    sample = rows[0] if rows and p.batch is not None else None
     found = [Equation(left, entry, p.node, "jacobian", (*rows, i, j), sample)]
-    if len(rows) <= 1:
-        at = sample if p.batch is not None else None
-        column = nt.Sym(p, at)
+    if not rows or (len(rows) == 1 and sample is not None):  # else p is no column
+        column = nt.Sym(p, sample)
         whole = al.add(nt.Diagonal(column),
                        al.mul(al.number(-1), al.mat(column, al.transposed(column))))  # fmt: skip
-        found.append(Equation(nt.Partial(column, nt.Sym(z, at)), whole, p.node, "jacobian", (), at))
+        found.append(
+            Equation(nt.Partial(column, nt.Sym(z, sample)), whole, p.node, "jacobian", (), sample)
+        )
     return tuple(found)
 
 
@@ -187,8 +188,9 @@ def _collapse(net: Network, symbols: Symbols, value: Node, found: _Found) -> Equ
     short = al.add(p_j, al.mul(al.number(-1), holds(j.ix(), label)))
     delta = symbols.cotangents[value]
     left = nt.Ref(delta, (*row, j.ix()))
+    sample = rows[0] if rows and found.p.batch is not None else None
     return Equation(left, al.mul(*found.scale, short), net.exact[value], "claim", (*rows, j),
-                    rows[0] if rows else None, (al.mul(*found.scale, chain),))  # fmt: skip
+                    sample, (al.mul(*found.scale, chain),))  # fmt: skip
 
 
 # --- the check -------------------------------------------------------------------------------

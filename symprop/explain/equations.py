@@ -148,6 +148,8 @@ class Lines:
 
     def table(self, node: Node) -> Symbol:
         """The symbol of a value that is met on the way: a table of positions, a result."""
+        if node in self.names:
+            return self.names[node]
         letter = "r" if isinstance(node, Output) else "a"
         symbol = self.symbols.claim(letter, "", node, batch=self.net.sharing.axis.get(node))
         for names in (self.symbols.of, self.names, self.forward, self.through):

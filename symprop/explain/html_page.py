@@ -75,8 +75,8 @@ class _HtmlWriter(Writer):
                 return f"<h3>{escape(self.head(block))}</h3>"
             case Say():
                 return f"<p>{self.sentence(block, _math, escape)}</p>"
-            case Line(equation, shapes):
-                printer = self.shaped() if shapes else self.printer
+            case Line(equation):
+                printer = self.shaped() if self.has_shapes(block) else self.printer
                 return f'<div class="line">{_math(printer.equation(equation), True)}</div>'
             case Grid():
                 return self.grid(block)

@@ -38,6 +38,7 @@ class Latex:
     """LaTeX with amsmath."""
 
     stacked = True
+    choice = "if", "else"
 
     def symbol(self, base: str, sub: str, index: str, upright: bool) -> str:
         text = rf"\mathrm{{{escaped(base)}}}" if upright else self.letter(base)
@@ -129,4 +130,5 @@ class Latex:
         return rf"\begin{{bmatrix}} {body} \end{{bmatrix}}"
 
     def cases(self, c: str, a: str, b: str) -> str:
-        return rf"\begin{{cases}} {a} & {c} \\ {b} & \text{{otherwise}} \end{{cases}}"
+        yes, no = self.choice
+        return rf"\begin{{cases}} {a} & \text{{{yes} }} {c} \\ {b} & \text{{{no}}} \end{{cases}}"

@@ -46,8 +46,9 @@ class _LatexWriter(Writer):
                 return rf"\subsection*{{{_tex(self.head(block))}}}"
             case Say():
                 return self.sentence(block, lambda f: f"${f}$", _tex)
-            case Line(equation, shapes):
-                return self.equation(equation, self.shaped() if shapes else self.printer)
+            case Line(equation):
+                shaped = self.has_shapes(block)
+                return self.equation(equation, self.shaped() if shaped else self.printer)
             case Grid():
                 return self.grid(block)
             case Numeric():

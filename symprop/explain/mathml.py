@@ -42,6 +42,7 @@ class MathML:
     """MathML Core."""
 
     stacked = True
+    choice = "if", "else"
 
     def symbol(self, base: str, sub: str, index: str, upright: bool) -> str:
         text = self.letter(base)
@@ -152,6 +153,7 @@ class MathML:
         return f'<mtable class="matrix">{table}</mtable>'  # its sides are drawn by the page
 
     def cases(self, c: str, a: str, b: str) -> str:
-        rows = (a, _row(self.word(" where "), c)), (b, self.word(" elsewhere"))
+        yes, no = self.choice
+        rows = (a, _row(self.word(f" {yes} "), c)), (b, self.word(f" {no}"))
         table = "".join(f"<mtr><mtd>{x}</mtd><mtd>{y}</mtd></mtr>" for x, y in rows)
         return _row(_mo("{"), f"<mtable>{table}</mtable>")

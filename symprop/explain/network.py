@@ -250,7 +250,27 @@ def _activation(node: Node, net: Network) -> bool:
     if not _unary(node):
         return False
     below = base(node.operands[0])
-    return net.roles.get(below) == "pre" or (below in net.roles and _enters_product(node, net))
+    if net.roles.get(below) == "pre":
+        return len(net.uses[below]) == 1 or not _weighed(node, net)
+    return below in net.roles and _enters_product(node, net)
+
+
+def _weighed(node: Node, net: Network) -> bool:
+    """Whether the loss only adds up a value's entries, each times data: softplus(z) - y z is the
+    loss's own, and its softplus no activation."""
+    pending = [node]
+    while pending:
+        value = pending.pop()
+        for user in net.uses[value]:
+            if user in net.normalised or not isinstance(user, Reduce) or user.op != "sum":
+                return False
+            reads = enumerate(user.reads)
+            held = [k for k, r in reads if isinstance(r, At) and base(r.node) is value]
+            others = [user.reads[j] for k in held for j in t.diff(user.body, k).reads]
+            if any(isinstance(r, At) and _depends(net, r.node) for r in others):
+                return False
+            pending.append(user)
+    return True
 
 
 def _unary(node: Node) -> bool:

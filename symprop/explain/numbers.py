@@ -35,6 +35,7 @@ __all__ = ["RATE", "STEP", "numbers"]
 
 RATE = 0.1  # of the symbol eta
 STEP = 1e-5  # of a central difference: near the best for float64, whose third power it balances
+KINK = 1e-3  # relative: beyond it the two sides differ by more than curvature and rounding
 SHOWN = 3  # elements of each gradient
 
 
@@ -52,6 +53,11 @@ def numbers(made: Page, loss: Expr, at: Mapping[Any, Any], optimizer: object) ->
 
     Raises DataError for data that is missing, unknown or of another shape.
     """
+    with np.errstate(all="ignore"):  # infinities and NaN are shown as they are
+        return _numbers(made, loss, at, optimizer)
+
+
+def _numbers(made: Page, loss: Expr, at: Mapping[Any, Any], optimizer: object) -> Section:
     data = _evaluated(made, loss, at)
     blocks: list[Block] = [Say("data"), Head("numbers_forward")]
     count = _count(made, data)
@@ -187,24 +193,37 @@ def _differences(made: Page, data: Data, loss: Expr) -> list[Block]:
         order = np.argsort(-np.abs(gradient), axis=None, kind="stable")[:SHOWN]
         for flat in order:
             place = tuple(int(i) for i in np.unravel_index(int(flat), gradient.shape))
-            found = _difference(function, data.given, p, place)
-            exact = float(gradient[place])
-            scale = max(abs(exact), abs(found))
-            gap = abs(exact - found) / scale if scale else 0.0
+            left, right = _differences_at(function, data.given, p, place)
+            exact, found = float(gradient[place]), (left + right) / 2
+            gap = _relative(exact, found)
+            kink = min(gap, _relative(left, right)) > KINK
             rows.append((nt.Sym(made.symbols.cotangents[p]), str(list(place)), shown(exact),
-                         shown(found), f"{gap:.0e}".replace("-", "−")))  # fmt: skip
+                         shown(found),
+                         Say("at_kink") if kink else f"{gap:.0e}".replace("-", "−")))  # fmt: skip
+    if not rows:
+        return []
     heads = ("symbol", "entry", "gradient", "difference", "relative")
-    return [Head("differences", (("step", shown(STEP)),)), Grid(heads, tuple(rows))] if rows else []
+    found_: list[Block] = [Head("differences", (("step", shown(STEP)),)), Grid(heads, tuple(rows))]
+    return [*found_, Say("kink_words")] if any(r[-1] == Say("at_kink") for r in rows) else found_
 
 
-def _difference(function: Any, given: Mapping[Leaf, Any], p: Leaf, place: tuple[int, ...]) -> float:
+def _relative(a: float, b: float) -> float:
+    """How far two numbers are apart, beside the larger one."""
+    scale = max(abs(a), abs(b))
+    return abs(a - b) / scale if scale else 0.0
+
+
+def _differences_at(
+    function: Any, given: Mapping[Leaf, Any], p: Leaf, place: tuple[int, ...]
+) -> tuple[float, float]:
+    """The differences to the left and to the right of one entry; their mean is the central one."""
     ends = []
-    for sign in (1, -1):
+    for sign in (-1, 0, 1):
         moved = np.array(given[p], dtype=float)
         moved[place] += sign * STEP
         arrays = {leaf.name: moved if leaf is p else a for leaf, a in given.items()}
         ends.append(float(function(arrays)))
-    return (ends[0] - ends[1]) / (2 * STEP)
+    return (ends[1] - ends[0]) / STEP, (ends[2] - ends[1]) / STEP
 
 
 def _after(made: Page, data: Data, loss: Expr, optimizer: object) -> Block:

@@ -15,8 +15,8 @@ from typing import Any
 
 from symprop import graph
 from symprop.arguments import arguments
-from symprop.errors import DeclarationError, ShapeError, UnsupportedError, listed, quoted
-from symprop.explain.blocks import Block, Line, Numeric, Section
+from symprop.errors import DeclarationError, ShapeError, UnsupportedError, install, listed, quoted
+from symprop.explain.blocks import Block, Cell, Grid, Line, Numeric, Say, Section, Shape
 from symprop.explain.html_page import html_fragment, html_page
 from symprop.explain.latex_page import latex_page
 from symprop.explain.network import network
@@ -26,6 +26,7 @@ from symprop.explain.printer import Printer
 from symprop.explain.sections import Page, page
 from symprop.explain.symbols import choose
 from symprop.explain.text import Text
+from symprop.explain.text import plain as printable
 from symprop.explain.text_page import styled_lines, text_page
 from symprop.explain.words import LANGUAGES
 from symprop.explain.writer import Writer
@@ -87,7 +88,8 @@ class Explanation:
         return html_page(self._made, self.language)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain data: a heading and its equations (text and LaTeX) for each section."""
+        """Plain data: for each section a heading, its equations (text and LaTeX) and its tables
+        (a mapping from column to text for each row)."""
         from symprop.explain.latex import Latex
 
         plain = Writer(self._made, self.language, Text())
@@ -97,8 +99,11 @@ class Explanation:
             shown = [b.equation for b in section.blocks if isinstance(b, Line | Numeric)]
             lines = [{"kind": e.kind, "text": plain.printer.equation(e),
                       "latex": tex.printer.equation(e)} for e in shown]  # fmt: skip
+            grids = [b for b in section.blocks if isinstance(b, Grid)]
+            tables = [[dict(zip(b.heads, (_cell(plain, c) for c in row), strict=True))
+                       for row in b.rows] for b in grids]  # fmt: skip
             found.append({"section": section.key, "heading": plain.words[section.key],
-                          "equations": lines})  # fmt: skip
+                          "equations": lines, "tables": tables})  # fmt: skip
         return found
 
     # --- displays --------------------------------------------------------------------------
@@ -122,9 +127,22 @@ class Explanation:
             from rich.console import Console
         except ImportError:
             raise UnsupportedError(
-                "colour needs rich: pip install rich, or print(explanation) for plain text"
+                f"colour needs rich: run  {install('rich')}  or print(explanation) for plain text"
             ) from None
         Console().print(self)
+
+
+def _cell(plain: Writer, cell: Cell) -> str:
+    """A cell of a table as text."""
+    match cell:
+        case str():
+            return printable(cell)
+        case Say():
+            return plain.sentence(cell, str, str)
+        case Shape(of):
+            return plain.printer.shape(of) or "1"
+        case _:
+            return plain.printer.write(cell)
 
 
 def _spelled(block: Block, printer: Printer) -> Block:

@@ -10,19 +10,21 @@ which escapes them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from fractions import Fraction
+from types import MappingProxyType
 
 from codegen.index import Dim, Floor, Gather, Guard, Ix, Loop, Mod
 from symprop.explain import algebra as al
 from symprop.explain import notation as nt
+from symprop.explain.letters import clock_of, letters_of
 from symprop.explain.notation import Equation, Formula, Symbol
 from symprop.explain.spelling import Spelling
 from symprop.explain.text import decimal
 from symprop.graph import Node
 
-__all__ = ["Printer", "letters_of"]
+__all__ = ["Printer"]
 
 SUM, PRODUCT, MATRIX, POWER, ATOM = range(5)  # how tightly a formula binds
 _SHORT = (
@@ -33,9 +35,7 @@ _SHORT = (
     nt.Call,
     nt.Bracket,
 )  # what stands above a fraction's bar
-LETTERS = "ijklmpqrsuvwabcdefgh"
 LARGEST = 10_000  # the denominator of a factor that is written as a fraction
-CLOCKS = "tsrk"  # letters of the step of a recurrence
 
 
 def _opposite(g: Guard, h: Guard) -> bool:
@@ -44,59 +44,11 @@ def _opposite(g: Guard, h: Guard) -> bool:
     return g is not h and g.kind == h.kind == ">=" and a is b * -1
 
 
-def clock_of(taken: Collection[str]) -> str:
-    """The letter of the step of a recurrence: t where no value is called so."""
-    return next((c for c in CLOCKS if c not in taken), "t")
-
-
-def letters_of(equation: Equation, taken: Collection[str] = ()) -> dict[Loop, str]:
-    """A letter for every index: n for samples, t for steps, i, j, k, ... for the others."""
-    clock = clock_of(taken)
-    found = dict.fromkeys(_clocks(equation), clock)
-    free = iter([c for c in LETTERS if c not in taken and c != clock])
-    samples = [
-        f.at for f in _items(equation) if isinstance(f, nt.Sym | nt.Flat) and f.at is not None
-    ]
-    for f in _items(equation):
-        if isinstance(f, nt.Ref | nt.Flat) and f.index and f.symbol.batch is not None:
-            at = f.index[f.symbol.batch if isinstance(f, nt.Ref) else 0].atom
-            samples += [at] if isinstance(at, Loop) else []
-    for v in samples:
-        if v not in found:
-            found[v] = "n" + "′" * sum(w.startswith("n") for w in found.values())
-    every = list(equation.loops)
-    for f in _items(equation):
-        if isinstance(f, nt.Total):
-            every += f.loops
-        if isinstance(f, nt.Along):
-            every.append(f.over)
-    for v in every:
-        if v not in found:
-            found[v] = next(free, f"i{len(found)}")
-    return found
-
-
-def _clocks(equation: Equation) -> list[Loop]:
-    """The loops over the steps of a recurrence."""
-    found: list[Loop] = []
-    for f in _items(equation):
-        if isinstance(f, nt.Sym | nt.Flat) and f.symbol.step is not None and f.at is not None:
-            found.append(f.at)
-        if isinstance(f, nt.Ref | nt.Flat) and f.symbol.step is not None and f.index:
-            atom = f.index[0].atom
-            found += [atom] if isinstance(atom, Loop) else []
-    return found
-
-
-def _items(equation: Equation) -> list[Formula]:
-    sides = (equation.left, *equation.middle, equation.right)
-    return [f for side in sides for f in nt.inside(side)]
-
-
 class Printer:
     """Writes the formulas of one page."""
 
     times = ""  # between the factors below a fraction's bar
+    functions: Mapping[str, str] = MappingProxyType({})  # what they are called, by their names
 
     def __init__(
         self,
@@ -202,7 +154,8 @@ class Printer:
             case nt.Call(fn, (a, b), _) if fn.name == "power":
                 return self.to.raised(self.write(a, ATOM), self.write(b, ATOM)), POWER
             case nt.Call(fn, args, prime):
-                return self.to.function(fn.name, prime, [self.write(a) for a in args]), ATOM
+                called = self.functions.get(fn.name, fn.given)
+                return self.to.function(called, prime, [self.write(a) for a in args]), ATOM
             case nt.Row(word, inner, _):
                 return self.to.function(word, False, [self.write(inner)]), ATOM
             case nt.OneHot(inner, _):

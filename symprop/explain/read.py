@@ -318,7 +318,7 @@ class Reader(Elements):
         if whole is not None:
             return whole
         found = list(items)
-        for v in loops:
+        for v in reversed(loops):
             held = [o for o in found if v in o.axes]
             rest = [o for o in found if v not in o.axes]
             found = [*rest, self.joined(held, v)]

@@ -16,26 +16,31 @@ them all, which lets a line be evaluated at every step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from codegen.index import Gather, Guard, Ix, Loop, gather, guard, loop, transform
+from codegen.index import Guard, Loop, loop
 from symprop import graph
 from symprop import term as t
 from symprop.explain import algebra as al
 from symprop.explain import notation as nt
 from symprop.explain.blocks import Say
-from symprop.explain.elements import entry_of
 from symprop.explain.equations import Lines
 from symprop.explain.notation import Equation, Formula, Symbol
 from symprop.explain.read import NotMatrixError, Reader
-from symprop.explain.structure import is_view, written_out
+from symprop.explain.steps import (
+    accumulated,
+    at_every_step,
+    primed,
+    result,
+    scalars_as_elements,
+    shared,
+)
 from symprop.explain.symbols import Key, key_of, made_up, short
-from symprop.graph import FLOATS, At, Leaf, Node, Output, Reduce, Scan, make_output
-from symprop.walk import topological, users
+from symprop.graph import FLOATS, Leaf, Node, Output, Reduce, Scan, make_output
+from symprop.walk import topological
 
-__all__ = ["Recurrence", "Recurrences", "result"]
+__all__ = ["Recurrence", "Recurrences"]
 
 KEPT, REPORTED = "abdefqruv", "gefqruv"  # letters of a step's values, and of what is reported
 CLOCK = 998  # the position of the loop over steps
@@ -96,7 +101,7 @@ class Recurrences:
         every = [result(s, n) for s in scans for n in range(s.ncarry, len(s.block.outputs))]
         order = topological([*outputs, *every])
         wanted = [*every, *(n for n in order if isinstance(n, Output))]
-        wanted += _shared(order) if backward else [n for n in order if graph.hint(n)]
+        wanted += shared(order) if backward else [n for n in order if graph.hint(n)]
         left_out = {*outputs, *first.block.leaves}
         kept = [n for n in dict.fromkeys(wanted) if n not in left_out]
         leaves = first.block.leaves
@@ -107,7 +112,7 @@ class Recurrences:
         scan = graph.make_scan(
             wider, first.length, first.reverse, first.ncarry, first.nslice, first.arguments
         )
-        sums = _accumulated(scan, order) if backward else {}
+        sums = accumulated(scan, order) if backward else {}
         return Recurrence(scan, loop(CLOCK, first.length), backward, sums=sums, kept=kept)
 
     def _stacked(self, found: Recurrence, place: int) -> Node:
@@ -158,7 +163,7 @@ class Recurrences:
         for a in found.scan.arguments[found.scan.ncarry :]:
             of = a.of if isinstance(a, Output) else None
             same = isinstance(of, Scan) and of.length is found.scan.length
-            if same and of.reverse != found.scan.reverse:  # type: ignore[union-attr]
+            if same and key_of(of) in self.forward:  # type: ignore[arg-type]
                 return self.of(of)  # type: ignore[arg-type]
         return None
 
@@ -183,9 +188,9 @@ class Recurrences:
         found.after.append(end)
         if not isinstance(scan.block.outputs[k], Leaf):
             found.symbols.setdefault(scan.block.outputs[k], end)
+        meaning = Say("carried_back") if found.backward else Say("carried")
         if isinstance(scan.block.outputs[k], Output):
             found.rows.append((end, Say("inner_result")))
-        meaning = Say("carried_back") if found.backward else Say("carried")
         found.rows.append((end if not found.backward else start, meaning))
         self._first(found, k, letter)
 
@@ -235,7 +240,7 @@ class Recurrences:
             word = scan.block.names[k]
             letter = self.lines.symbols.claim(*short("s" if made_up(word) else word), argument)
             symbol = self._timed(letter, argument, 0)
-            found.lines.append(self._part(found, argument, symbol))
+            found.lines.append(self._part(argument, symbol))
             found.rows.append((symbol, Say("part")))
         found.symbols[leaf] = symbol
 
@@ -273,15 +278,12 @@ class Recurrences:
         free = (capital, symbol.sub) not in self.lines.symbols.taken
         return capital if wide and free and capital != symbol.base else ""
 
-    def _part(self, found: Recurrence, argument: Node, symbol: Symbol) -> Equation:
+    def _part(self, argument: Node, symbol: Symbol) -> Equation:
         """The line of a sequence's part that has no symbol: s_t[i] = x[i, t]."""
         known = {n: s for n, s in self.lines.names.items() if n is not argument}
         right, loops = Reader(known, {}, {}, {}, self.lines.table).element(argument)
-        clock = {loops[0]: found.clock.ix()}
-        right = nt.rebuilt(right, lambda f: _moved(f, clock))
-        places = (found.clock, *loops[1:])
-        left = nt.Ref(symbol, tuple(v.ix() for v in places))
-        return Equation(left, right, argument, "step", places, found.clock)
+        left = nt.Ref(symbol, tuple(v.ix() for v in loops))
+        return Equation(left, right, argument, "step", loops, loops[0])
 
     def _name_kept(self, found: Recurrence) -> None:
         scan, symbols = found.scan, self.lines.symbols
@@ -303,7 +305,8 @@ class Recurrences:
         delta."""
         symbols, word = self.lines.symbols, graph.hint(node)
         if not found.backward:
-            return symbols.claim(*short(word or symbols.letter(KEPT)), node)
+            own = Symbol(symbols.letter(KEPT), "", node, len(node.dims)) if not word else None
+            return own or symbols.claim(*short(word), node)
         source = self._source(found)
         for primal, symbol in source.symbols.items() if source is not None else ():
             if word and word == f"d_{graph.hint(primal)}" and symbol.step == 0:
@@ -333,7 +336,8 @@ class Recurrences:
 
     def total(self, found: Recurrence, k: int, symbol: Symbol, node: Node) -> Equation:
         """dL/dW = sum_t of what each step adds, for a carry that only adds up."""
-        right, loops = self.formula(found, found.sums[k], False)
+        added = found.sums[k]
+        right, loops = self.formula(found, added, added in found.symbols)
         over: tuple[Loop, ...] = (found.clock,)
         guards: tuple[Guard, ...] = ()
         if loops and isinstance(right, nt.Total) and right.op == "sum":
@@ -359,10 +363,10 @@ class Recurrences:
                 formula, _ = reader.matrix(node, False)
         if formula is None:
             formula, loops = reader.element(node)
-        formula = _primed(formula, self._functions(found))
+        formula = primed(formula, self._functions(found))
         timed = {n: found.symbols[n] for n in local}
-        timely = nt.rebuilt(formula, lambda f: _outer(f, outer, timed, found.clock))
-        return al.arranged(timely), loops
+        timely = nt.rebuilt(formula, lambda f: at_every_step(f, outer, timed, found.clock))
+        return al.arranged(scalars_as_elements(timely) if loops else timely), loops
 
     def _functions(self, found: Recurrence) -> list[t.Function]:
         """The functions of one operand in the step that a gradient goes back through."""
@@ -373,151 +377,7 @@ class Recurrences:
                                   and getattr(c.fn, "op", None) is not None))  # fmt: skip
 
 
-def result(scan: Scan, n: int) -> Node:
-    """A result of one step, regions written out."""
-    return written_out(scan.block.outputs[n])
-
-
-# --- the block ---------------------------------------------------------------------------------
-
-
 def _same(a: Symbol, b: Symbol) -> bool:
     """Whether two symbols print alike."""
     inner = (a.of is None) == (b.of is None) and (a.of is None or _same(a.of, b.of))  # type: ignore[arg-type]
     return inner and (a.base, a.sub) == (b.base, b.sub)
-
-
-def _shared(order: Sequence[Node]) -> list[Node]:
-    """Values of a gradient's step that several others are made from."""
-    readers = users(order)
-    found = []
-    for n in order:
-        plain = isinstance(n, Reduce) and not is_view(n) and n.dtype in FLOATS and n.nout
-        own = isinstance(n, Reduce) and len(n.loops) == n.nout
-        if plain and own and len(_beyond(n, readers)) > 1:
-            found.append(n)
-    return found
-
-
-def _beyond(node: Node, readers: Mapping[Node, Sequence[Node]]) -> list[Node]:
-    """Who reads a value, views looked through."""
-    found: dict[Node, None] = {}
-    for user in readers.get(node, ()):
-        found.update(dict.fromkeys(_beyond(user, readers) if is_view(user) else [user]))
-    return list(found)
-
-
-def _accumulated(scan: Scan, order: Sequence[Node]) -> dict[int, Node]:
-    """Carries that start at 0 and only add up: what each step adds, by number."""
-    readers = users(order)
-    found: dict[int, Node] = {}
-    for k, leaf in enumerate(scan.block.leaves[: scan.ncarry]):
-        end, start = scan.block.outputs[k], scan.arguments[k]
-        zero = isinstance(start, Reduce) and start.body is t.num(0)
-        if (
-            not zero
-            or readers.get(leaf) != [end]
-            or readers.get(end)
-            or not isinstance(end, Reduce)
-        ):
-            continue
-        at = tuple(v.ix() for v in end.outer)
-        reads = [r for r in end.reads if isinstance(r, At) and r.index == at and not r.guards]
-        plain = len(reads) == len(end.reads) == 2 and end.body is t.add(t.read(0), t.read(1))
-        if plain and len(end.loops) == end.nout and not end.guards:
-            (found[k],) = (r.node for r in reads if r.node is not leaf)
-    return found
-
-
-# --- from the block's symbols to the page's ----------------------------------------------------
-
-
-def _outer(
-    f: Formula, outer: Mapping[Symbol, Symbol], timed: Mapping[Node, Symbol], clock: Loop
-) -> Formula | None:
-    """A symbol of the block at every step t."""
-
-    def places(index: Sequence[Ix]) -> tuple[Ix, ...]:
-        return tuple(_gathers(i, timed, clock) for i in index)
-
-    def held(guards: Sequence[Guard]) -> tuple[Guard, ...]:
-        found = [guard(_gathers(g.ix, timed, clock), g.kind) for g in guards]
-        return tuple(g for g in found if isinstance(g, Guard))
-
-    match f:
-        case nt.Sym(symbol, None) if symbol in outer:
-            own = outer[symbol]
-            return nt.Sym(own, clock if own.step is not None else None)
-        case nt.Flat(symbol, None, index) if symbol in outer:
-            own = outer[symbol]
-            at = clock if own.step is not None and not index else None
-            front = (clock.ix(),) if own.step is not None and index else ()
-            return nt.Flat(own, at, (*front, *places(index)))
-        case nt.Ref(symbol, index, guards) if symbol in outer:
-            own = outer[symbol]
-            front = (clock.ix(),) if own.step is not None else ()
-            return nt.Ref(own, (*front, *places(index)), held(guards))
-        case nt.Size(ix):
-            return nt.Size(_gathers(ix, timed, clock))
-        case nt.Bracket(items, guards) if guards:
-            inner = tuple(nt.rebuilt(i, lambda x: _outer(x, outer, timed, clock)) for i in items)
-            return nt.Bracket(inner, held(guards))
-        case nt.Total(op, loops, inner, guards) if guards:
-            body = nt.rebuilt(inner, lambda x: _outer(x, outer, timed, clock))
-            return nt.Total(op, loops, body, held(guards))
-    return None
-
-
-def _gathers(ix: Ix, timed: Mapping[Node, Symbol], clock: Loop) -> Ix:
-    """An index that reads values of the block, at the step t."""
-
-    def change(atom: object) -> Ix | None:
-        if not isinstance(atom, Gather) or atom.source not in timed:
-            return None
-        symbol = timed[atom.source]  # type: ignore[index]
-        front = (clock.ix(),) if symbol.step is not None else ()
-        return gather(symbol.node, (*front, *(_gathers(i, timed, clock) for i in atom.indices)))
-
-    return transform(ix, change)
-
-
-def _moved(f: Formula, mapping: Mapping[Loop, Ix]) -> Formula | None:
-    """Elements with a loop renamed."""
-    from codegen.index import substitute
-
-    match f:
-        case nt.Ref(symbol, index, guards):
-            held = tuple(g for g in (guard(substitute(g.ix, mapping), g.kind) for g in guards)
-                         if isinstance(g, Guard))  # fmt: skip
-            return nt.Ref(symbol, tuple(substitute(i, mapping) for i in index), held)
-        case nt.Size(ix):
-            return nt.Size(substitute(ix, mapping))
-    return None
-
-
-def _primed(of: Formula, functions: Sequence[t.Function]) -> Formula:
-    """f'(a) for what the derivative of f is written as: sech^2(a) is tanh'(a)."""
-    for fn in functions:
-        slope = t.diff(t.call(fn, t.read(0)), 0)
-        if isinstance(slope, t.Num) or not slope.reads:
-            continue
-        for a in dict.fromkeys(f for f in nt.inside(of) if isinstance(f, nt.Sym | nt.Ref)):
-            for arg in (a, al.transposed(a)) if isinstance(a, nt.Sym) else (a,):
-                pattern = entry_of(slope, [arg])
-                new = nt.Call(fn, (arg,), True)
-                of = nt.rebuilt(of, lambda f, p=pattern, n=new: _matched(f, p, n))  # type: ignore[misc]
-    return of
-
-
-def _matched(f: Formula, pattern: Formula, new: Formula) -> Formula | None:
-    """The formula with the pattern, or its factors among others, replaced."""
-    if f == pattern:
-        return new
-    if not isinstance(f, nt.Mul):
-        return None
-    rest = list(f.factors)
-    for factor in pattern.factors if isinstance(pattern, nt.Mul) else (pattern,):
-        if factor not in rest:
-            return None
-        rest.remove(factor)
-    return al.mul(*(nt.rebuilt(r, lambda x: _matched(x, pattern, new)) for r in rest), new)

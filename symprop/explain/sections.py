@@ -13,23 +13,22 @@ graph; one sample comes first where samples can be told apart, then the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from codegen.index import Dim, Loop
-from symprop.arguments import arguments
 from symprop.explain import algebra as al
 from symprop.explain import notation as nt
 from symprop.explain.blocks import Block, Cell, Grid, Head, Line, Say, Section, Shape
-from symprop.explain.claims import claims
+from symprop.explain.claims import Claims, claims
 from symprop.explain.emitted import emitted
 from symprop.explain.equations import Lines
 from symprop.explain.network import Network
 from symprop.explain.notation import Equation, Symbol
-from symprop.explain.recurrence import Recurrences, result
-from symprop.explain.symbols import Symbols, parameters
+from symprop.explain.recurrence import Recurrences
+from symprop.explain.steps import result
+from symprop.explain.symbol_table import table
+from symprop.explain.symbols import Symbols
 from symprop.explain.update import Update, update
 from symprop.graph import Leaf, Node, Output, Scan
-from symprop.make import fresh
 from symprop.walk import topological
 
 __all__ = ["Page", "page"]
@@ -45,34 +44,74 @@ class Page:
     sections: list[Section]
     steps: Recurrences
     update: Update | None = None
+    heads: dict[Node, Claims] = field(default_factory=dict)  # several outputs, each a softmax's
+
+    @property
+    def outputs(self) -> list[Node]:
+        """The pre-activations that no other is made from."""
+        stages = [n for n in self.net.stages if self.net.roles[n] == "pre" and n in self.net.exact]
+        found: list[Node] = []
+        below: set[Node] = set()
+        for n in reversed(stages):
+            if n not in below:
+                found.append(n)
+                below.update(topological([n]))
+        return found[::-1]
 
     @property
     def output(self) -> Node | None:
         """The last pre-activation: its error starts the recursion."""
-        stages = [n for n in self.net.stages if self.net.roles[n] == "pre" and n in self.net.exact]
-        if not stages:
-            return None
-        below = set(topological([stages[-1]]))
-        return stages[-1] if all(n in below for n in stages) else None
+        last = self.outputs
+        return last[0] if len(last) == 1 else None
 
 
 def page(net: Network, symbols: Symbols, optimizer: object, rate: Leaf | None, index: bool) -> Page:
     """Every section but the one with numbers."""
     lines = Lines(net, symbols, index)
     made = Page(net, symbols, lines, [], Recurrences(lines))
-    forward = _forward(made)
-    output = _output(made)
+    made.heads = _heads(made)
+    forward: Section | None = _forward(made)
+    output = _output_heads(made) if made.heads else _output(made)
     recursion = _recursion(made)
-    gradients = _gradients(made)
+    gradients: Section | None = _gradients(made)
+    forward, output, recursion, gradients = _stated(made, [forward, output, recursion, gradients])
     tables = _tables(made)
     step = _update(made, optimizer, rate)
-    named = [_symbols(made)]
-    if any(isinstance(f, nt.Flat) for e in _equations([forward, output, recursion, gradients])
-           for side in (e.left, *e.middle, e.right) for f in nt.inside(side)):  # fmt: skip
-        named = [replace(named[0], blocks=(*named[0].blocks, Say("flat_words")))]
-    found = [*named, forward, output, recursion, gradients, *tables, step, _emitted(made)]
+    named = table(made, _equations([forward, output, recursion, gradients, *tables]))
+    found = [named, forward, output, recursion, gradients, *tables, step, _emitted(made)]
     made.sections = [s for s in found if s is not None and s.blocks]
     return made
+
+
+def _stated(made: Page, sections: list[Section | None]) -> list[Section | None]:
+    """The sections, and what their lines read that no line states yet: the derivative in a value
+    that reaches the loss beside the last pre-activation, a softmax that a derivative holds."""
+    found = list(sections)
+    done: set[Symbol] = set()
+    while True:
+        left = {s for e in _equations(found) for s in _symbols_in(e.left)}
+        read = {s for e in _equations(found) for f in (*e.middle, e.right) for s in _symbols_in(f)}
+        missing = read - left - done
+        values = [n for n in reversed(made.net.stages) if n is not made.net.loss]
+        values = [n for n in values if made.symbols.cotangents.get(n) in missing]
+        shares = [n for n in dict.fromkeys(made.net.share.values())
+                  if made.symbols.of.get(n) in missing]  # fmt: skip
+        if not values and not shares:
+            return found
+        lines = made.lines
+        both = [lines.stage(n, one) for n in shares for one in (True, False)]
+        first = [Line(e) for e in both if e is not None]
+        pairs = [(lines.cotangent(n, True), lines.cotangent(n, False)) for n in values]
+        more = _pair(made, pairs)
+        more += [b for n in values for b in _steps(made, made.net.readable[n])]
+        done |= missing
+        old = found[2].blocks if found[2] is not None else (Say("credit"),)
+        # A softmax comes before the errors that read it.
+        found[2] = Section("recursion", (old[0], *first, *old[1:], *more))
+
+
+def _symbols_in(of: nt.Formula) -> list[Symbol]:
+    return [f.symbol for f in nt.inside(of) if isinstance(f, nt.Sym | nt.Ref | nt.Flat)]
 
 
 def _equations(sections: Sequence[Section | None]) -> list[Equation]:
@@ -166,19 +205,56 @@ def _output(made: Page) -> Section | None:
     blocks: list[Block] = [*before]
     if account.delta:  # the graph's own lines come first
         blocks += [Say("output_chain"), *_pair(made, [*pairs, (one, whole)])]
+    return Section("output", (*blocks, *_account(made, value, account)))
+
+
+def _account(made: Page, value: Node, account: Claims) -> list[Block]:
+    """How the softmax and its loss become (p - onehot(y))/B."""
+    blocks: list[Block] = []
     if account.loss is not None:
         blocks += [Say("textbook_loss"), Line(account.loss)]
     blocks += [Say("jacobian"), *map(Line, account.jacobian)]
     blocks += [Say("collapse"), Line(account.collapse)]
-    own = account.delta or tuple(e for e in (one, whole) if e is not None)
-    return Section("output", (*blocks, Say("output_delta"), *map(Line, dict.fromkeys(own))))
+    both = made.lines.cotangent(value, True), made.lines.cotangent(value, False)
+    own = account.delta or tuple(e for e in both if e is not None)
+    return [*blocks, Say("output_delta"), *map(Line, dict.fromkeys(own))]
 
 
-def _shares(made: Page) -> list[Equation]:
-    """p = softmax(z) where the loss holds logsumexp(z) only."""
+def _heads(made: Page) -> dict[Node, Claims]:
+    """Several outputs with a cross entropy each, and nothing between them and the loss."""
+    outputs = made.outputs
+    if len(outputs) < 2:
+        return {}
+    others = [n for n in made.net.stages if n not in outputs and n is not made.net.loss]
+    if any(n in outputs for other in others for n in topological([other])):
+        return {}
+    found: dict[Node, Claims] = {}
+    for value in outputs:
+        one, whole = made.lines.cotangent(value, True), made.lines.cotangent(value, False)
+        line = one or whole
+        account = claims(made.net, made.symbols, value, line, made.lines.index) if line else None
+        if account is None or account.delta:
+            return {}
+        found[value] = account
+    return found
+
+
+def _output_heads(made: Page) -> Section:
+    """The errors of several outputs, one after the other."""
+    blocks: list[Block] = [Say("output_heads")]
+    for value, account in made.heads.items():
+        scores = nt.Sym(made.symbols.of[value])
+        blocks += [Say("scores", (("scores", scores),)), *map(Line, _shares(made, value))]
+        blocks += _account(made, value, account)
+    return Section("output", tuple(blocks))
+
+
+def _shares(made: Page, value: Node | None = None) -> list[Equation]:
+    """p = softmax(z) where the loss holds logsumexp(z) only; of one z, where it is given."""
     found = []
     for node in dict.fromkeys(made.net.share.values()):
-        if node not in made.net.stages:
+        own = value is None or made.net.normalised[node].of is value
+        if own and node not in made.net.stages:
             for one in (True, False):
                 line = made.lines.stage(node, one)
                 found += [line] if line is not None else []
@@ -196,12 +272,12 @@ def _recursion(made: Page) -> Section | None:
     value = made.output
     stages = [n for n in made.net.stages if n in made.net.exact and n is not made.net.loss]
     earlier = stages[: stages.index(value)] if value is not None else stages
+    earlier = [n for n in earlier if n not in made.heads]
     lines = made.lines
     pairs = [(lines.cotangent(n, True), lines.cotangent(n, False)) for n in reversed(earlier)]
     blocks = [*_chain_rules(made), *_pair(made, pairs)]
-    shown = [made.net.readable[n] for n in (*reversed(earlier), *made.net.parameters)
-             if n in made.net.readable]  # fmt: skip
-    for node in shown:
+    blocks += [b for n in reversed(earlier) for b in _steps(made, made.net.readable[n])]
+    for node in (made.net.readable[p] for p in made.net.parameters if p in made.net.readable):
         if isinstance(node, Output) and isinstance(node.of, Scan) and not made.steps.known(node.of):
             blocks += _recurrence(made, node.of)
     return Section("recursion", (Say("credit"), *blocks)) if blocks else None
@@ -321,62 +397,3 @@ def _emitted(made: Page) -> Section | None:
     steps = [e.right for found in made.steps.made.values() for e in found.lines]
     calls = [f for of in steps for f in nt.inside(of) if isinstance(f, nt.Call) and f.prime]
     return emitted(made.net, [f.fn for f in calls])
-
-
-# --- symbols ---------------------------------------------------------------------------------
-
-
-def _symbols(made: Page) -> Section:
-    net = made.net
-    data = [n for n in arguments([net.loss]) if n in made.symbols.of and n.kind != "parameter"]
-    shares = [n for n in net.share.values() if n not in net.stages]
-    words: dict[Node, str] = {leaf: _leaf_word(leaf) for leaf in data}
-    words.update(dict.fromkeys(parameters(net), "parameter"))
-    words.update((n, net.roles[n]) for n in net.stages)
-    words.update(dict.fromkeys(shares, "softmax"))
-    for node in made.lines.extra:
-        words[node] = "value" if isinstance(node, Output) else "positions"
-    rows = [_row(made, made.symbols.of[n], word) for n, word in words.items()]
-    rows += [_error_row(made, s) for s in made.symbols.cotangents.values() if s.of is None]
-    rows += _size_rows(made)
-    heads = ("symbol", "code", "shape", "meaning")
-    return Section("symbols", (Grid(heads, tuple(rows)), Say("operators", (("ones", _ones()),))))
-
-
-def _ones() -> nt.Formula:
-    from codegen.index import constant
-
-    return nt.Ones(constant(2))
-
-
-def _leaf_word(leaf: Leaf) -> str:
-    return "labels" if leaf.kind == "input" and leaf.dtype.startswith("int") else leaf.kind
-
-
-def _row(made: Page, symbol: Symbol, word: str) -> tuple[Cell, ...]:
-    return _both(made, symbol), symbol.code, Shape(nt.Sym(symbol)), Say(word)
-
-
-def _both(made: Page, symbol: Symbol) -> Cell:
-    """z_1, Z_1: the letter of one sample and of the batch."""
-    return Say("pair", (("one", nt.Sym(symbol, _sample(symbol))), ("all", nt.Sym(symbol))))
-
-
-def _sample(symbol: Symbol) -> Loop | None:
-    return fresh(symbol.node.dims)[symbol.batch] if symbol.batch is not None else None
-
-
-def _error_row(made: Page, symbol: Symbol) -> tuple[Cell, ...]:
-    value = next(v for v, s in made.symbols.cotangents.items() if s is symbol)
-    loss, of = made.symbols.of[made.net.loss], made.symbols.of[value]
-    left = nt.Partial(nt.Sym(loss), nt.Sym(of, _sample(of)))
-    error = Say("error", (("formula", left),))
-    return _both(made, symbol), "", Shape(nt.Sym(symbol)), error
-
-
-def _size_rows(made: Page) -> list[tuple[Cell, ...]]:
-    size = made.net.size
-    atom = size.atom if size is not None else None
-    if not isinstance(atom, Dim) or size is None:
-        return []
-    return [(nt.Size(size), atom.name, "", Say("size"))]

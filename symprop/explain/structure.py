@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from codegen.index import Floor, Gather, Ix, Loop, Mod, constant, substitute
 from symprop import term as t
-from symprop.explain.elements import Normalised
-from symprop.graph import At, IndexOf, Leaf, Node, Opaque, Output, Reduce, Region
+from symprop.explain.elements import Normalised, moved
+from symprop.graph import At, IndexOf, Leaf, Node, Opaque, Output, Reading, Reduce, Region
 from symprop.make import fresh, make
 from symprop.ops import elementwise as ops
 from symprop.ops.control import UPDATE
@@ -58,8 +58,12 @@ def through(node: Node, index: Sequence[Ix]) -> tuple[Node, tuple[Ix, ...]]:
 def written_out(root: Node) -> Node:
     """The graph with every call of a region replaced by what it computes, and no updates."""
     new: dict[Node, Node] = {}
-    for node in topological([root]):
+    order = topological([root])
+    readers = users(order)
+    for node in order:
         found = rebuild(node, new)
+        if _only_reader(node, readers):
+            found = _without_units(found)
         if isinstance(found, Output) and isinstance(found.of, Region):
             region = found.of
             mapping: dict[Node, Node] = {}
@@ -71,6 +75,49 @@ def written_out(root: Node) -> Node:
             carry_over(node, found)
             new[node] = found
     return new.get(root, root)
+
+
+def _only_reader(view: Node, readers: Mapping[Node, Sequence[Node]]) -> bool:
+    """Whether nothing but a view reads the value behind it."""
+    node = view
+    while is_view(node):
+        node = node.reads[0].node  # type: ignore[attr-defined]
+        if len(readers[node]) > 1:
+            return False
+    return node is not view
+
+
+def _without_units(node: Node) -> Node:
+    """What a view of a sum is without the view, where that leaves out axes of one element: W x of
+    a vector is a column."""
+    if not is_view(node):
+        return node
+    of, index = through(node, [v.ix() for v in node.outer])  # type: ignore[attr-defined]
+    if not isinstance(of, Reduce) or of.op != "sum" or len(of.loops) == of.nout:
+        return node
+    kept = [v for v, ix in zip(of.outer, index, strict=True) if isinstance(ix.atom, Loop)]
+    plain = all(ix.value == 0 or isinstance(ix.atom, Loop) for ix in index)
+    same = [ix.atom for ix in index if isinstance(ix.atom, Loop)] == list(node.outer)  # type: ignore[attr-defined]
+    units = [v for v, ix in zip(of.outer, index, strict=True) if v not in kept]
+    if not plain or not same or not units or any(v.extent.value != 1 for v in units):
+        return node
+    mapping: dict[Loop, Ix] = {v: constant(0) for v in units}
+    guards = moved(of.guards, mapping)
+    reads = [_read_at(r, mapping) for r in of.reads]
+    if guards is None or None in reads:
+        return node
+    loops = [*kept, *of.inner]
+    return make("sum", loops, len(kept), guards, of.body, [r for r in reads if r is not None],
+                of.dtype, of.accumulator)  # fmt: skip
+
+
+def _read_at(r: Reading, mapping: Mapping[Loop, Ix]) -> Reading | None:
+    """A read at other places; None where a guard of its fails there."""
+    if isinstance(r, IndexOf):
+        return IndexOf(substitute(r.ix, mapping))
+    guards = moved(r.guards, mapping)
+    index = tuple(substitute(i, mapping) for i in r.index)
+    return None if guards is None else At(r.node, index, guards)
 
 
 # --- samples ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ Guarantees: no two values share a letter; the choice depends on the graph and it
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from codegen.index import Dim
 from symprop import graph
@@ -21,6 +22,7 @@ from symprop.explain.network import Network, base
 from symprop.explain.notation import Symbol
 from symprop.graph import Leaf, Node, Output, Reduce, Scan
 from symprop.naming import Roles
+from symprop.term import Call, Function, given_names, subterms
 from symprop.walk import topological
 
 __all__ = ["Key", "Symbols", "choose", "key_of", "made_up", "short"]
@@ -49,6 +51,7 @@ class Symbols:
         self.of: dict[Node, Symbol] = {}
         self.cotangents: dict[Node, Symbol] = {}  # by the value whose cotangent it is
         self.sizes: dict[str, str] = {}
+        self.functions: dict[str, str] = {}  # what they are called, by their names
         self.carries: dict[Key, list[tuple[str, str]]] = {}  # of each recurrence
         self.taken: set[tuple[str, str]] = set()
 
@@ -79,6 +82,7 @@ class Symbols:
 def choose(net: Network) -> Symbols:
     """The symbols of a page."""
     found = Symbols()
+    found.functions = given_names(_functions(net.order))
     for leaf in net.order:
         if isinstance(leaf, Leaf) and leaf.kind != "parameter":
             found.of[leaf] = _leaf(found, net, leaf)
@@ -89,6 +93,17 @@ def choose(net: Network) -> Symbols:
     _name_cotangents(found, net)
     _name_sizes(found, net)
     _capitals(found)
+    return found
+
+
+def _functions(order: Sequence[Node]) -> list[Function]:
+    """The functions of the graph, those of a recurrence's step too."""
+    found: list[Function] = []
+    for n in order:
+        if isinstance(n, Scan):
+            found += _functions(topological(n.block.outputs))
+        if isinstance(n, Reduce):
+            found += [x.fn for x in subterms(n.body) if isinstance(x, Call)]
     return found
 
 
@@ -278,13 +293,17 @@ def _name_cotangents(found: Symbols, net: Network) -> None:
 
 
 def _name_sizes(found: Symbols, net: Network) -> None:
-    """B for the number of samples; other free sizes keep their names."""
+    """B for the number of samples, or N beside the whole of an input b; other free sizes keep
+    their names."""
+    leaves = [s for n, s in found.of.items() if isinstance(n, Leaf) and n.kind == "input"]
+    inputs = {s.base.upper() for s in leaves if s.rank >= 2 and not s.sub}
+    free = [c for c in "BN" if (c, "") not in found.taken and c not in inputs]
     for node in net.order:
         for d in node.dims:
             for atom in d.atoms():
                 if isinstance(atom, Dim) and atom.name not in found.sizes:
                     counts = net.size is not None and net.size.atom is atom
-                    letter = "B" if counts and ("B", "") not in found.taken else atom.name
+                    letter = free[0] if counts and free else atom.name
                     found.sizes[atom.name] = letter
                     found.taken.add((letter, ""))
 

@@ -28,6 +28,7 @@ class Text:
     """Plain text."""
 
     stacked = False
+    choice = "if", "else"
 
     def symbol(self, base: str, sub: str, index: str, upright: bool) -> str:
         base, sub = plain(base), plain(sub)
@@ -107,7 +108,7 @@ class Text:
         return f"[{'; '.join(' '.join(row) for row in rows)}]"
 
     def cases(self, c: str, a: str, b: str) -> str:
-        return f"{{{a} if {c}, else {b}}}"
+        return f"{{{a} {self.choice[0]} {c}, {self.choice[1]} {b}}}"
 
 
 def decimal(value: Fraction) -> str:

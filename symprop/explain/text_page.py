@@ -8,6 +8,7 @@ several lines, and only where they fit.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -104,7 +105,7 @@ class _TextWriter(Writer):
     def __init__(self, made: Page, language: str, width: int) -> None:
         super().__init__(made, language, Text())
         self.width = max(width, 40)
-        self.shapes = _ShapePrinter(Text(), self.printer.symbols, self.printer.sizes)
+        self.shapes = self.printer_of(_ShapePrinter, Text())
 
     def lines(self) -> list[tuple[str, str]]:
         out: list[tuple[str, str]] = []
@@ -122,9 +123,11 @@ class _TextWriter(Writer):
                 return [("", ""), ("head", self.head(block))]
             case Say():
                 text = self.sentence(block, str, str)
-                return [("say", line) for line in textwrap.wrap(text, self.width)]
-            case Line(equation, shapes):
-                return self.equation(equation, shapes)
+                held = re.sub(" (?=[:;])", "\u00a0", text)  # French: never at the head of a line
+                lines = textwrap.wrap(held, self.width)
+                return [("say", line.replace("\u00a0", " ")) for line in lines]
+            case Line(equation):
+                return self.equation(equation, self.has_shapes(block))
             case Grid():
                 return self.grid(block)
             case Numeric():
@@ -134,8 +137,7 @@ class _TextWriter(Writer):
         left, sign, sides = self.printer.sides(equation)
         whole = f"    {left} {sign} {' = '.join(sides)}"
         out = [("line", text) for text in self.broken(whole, left, sign, sides)]
-        scalar = nt.form(equation.left) == (False, False)
-        if shapes and not scalar and not equation.loops and not nt.indexed(equation.right):
+        if shapes:
             left, sign, sides = self.shapes.sides(equation)
             text = f"        {left} {sign} {sides[-1]}"
             out += [("shape", text)] if len(text) <= self.width else []

@@ -42,11 +42,11 @@ _EN = {
     "positions": "table of positions",
     "carried": "carried from step to step",
     "carried_back": "what the later steps report back",
-    "sliced": "the part of {whole} at step t",
+    "sliced": "the part of {whole} at step {t}",
     "part": "a sequence that the steps read, part by part",
     "kept": "computed in the step, read again by the gradient",
     "kept_back": "error inside the step",
-    "inner_result": "computed by an operation inside the step",
+    "inner_result": "result of a recurrence inside the step, whose steps are not shown",
     "error": "error, the derivative {formula}",
     "size": "number of samples",
     # sentences
@@ -55,9 +55,19 @@ _EN = {
     "is 1 where c holds, else 0, and makes a product 0 there.",
     "flat_words": "flat(a) lists the entries of a in one column, the last index running fastest; "
     "for the whole batch, in one row for each sample.",
+    "element_words": "A small letter with indices is an entry: a[i, j] of the matrix A.",
+    "onehot_words": "onehot(y) is a column with 1 at the place of the label y and 0 elsewhere; for "
+    "the whole batch, it has one row for each sample.",
+    "sample_words": "The index n counts the samples: Σ over n adds up all of them.",
+    "rate": "rate of the update",
+    "softmax_words": "softmax(a) has the entries exp(a[j])/Σ exp(a[k]), the sum over all k; of a "
+    "matrix it is taken in each row; a condition after a colon leaves the other places out. "
+    "logsumexp(a) is log Σ exp(a[k]).",
     "forward_one": "A vector is a column; below each line stand the shapes.",
     "forward_batch": "The samples are the rows of a matrix, so a weight stands on the right.",
-    "together": "The samples are not independent of each other here, so the whole batch is shown.",
+    "together": "Samples cannot be told apart here, so the whole batch is shown.",
+    "case_if": "if",
+    "case_else": "else",
     "jacobian": "Moving one score moves every probability. The full Jacobian of the softmax:",
     "textbook_loss": "The loss of a sample is minus the logarithm of the probability of its label:",
     "collapse": "Its derivative meets the Jacobian, and nearly everything cancels:",
@@ -65,6 +75,9 @@ _EN = {
     "output_chain": "The chain rule at the output:",
     "output_linear": "No activation follows the last pre-activation, so the error is the "
     "derivative of the loss itself:",
+    "output_heads": "The loss adds up several cross entropies; each starts with an error of its "
+    "own.",
+    "scores": "For the scores {scores}:",
     "credit": "Credit assignment: a value reaches the loss only through what is computed from it. "
     "Its derivative collects what those values report back, each through its own Jacobian.",
     "gradient_words": "A weight is met by every sample: its gradient is a sum of outer products "
@@ -102,9 +115,12 @@ _EN = {
     "gradient": "gradient",
     "difference": "central difference",
     "relative": "relative difference",
+    "at_kink": "at a kink",
+    "kink_words": "At a kink the differences to the two sides are not equal: the loss has no "
+    "derivative there, a central difference is their mean, and a gradient takes one side.",
     "before": "Loss before the update: {before}. After one update with {optimizer}: {after}.",
-    "recurrence_words": "A recurrence over the steps t = 1, …, {length}:",
-    "recurrence_back": "A recurrence that runs backwards over the steps t = {length}, …, 1:",
+    "recurrence_words": "A recurrence over the steps {t} = 1, …, {length}:",
+    "recurrence_back": "A recurrence that runs backwards over the steps {t} = {length}, …, 1:",
     "recurrence_last": "{name} is {value} of the last step that is run.",
     "recurrence_all": "{name} holds {value} of every step.",
     "batch_index": "A batch gives every value above one more index, n.",
@@ -142,11 +158,11 @@ _FR = {
     "positions": "table de positions",
     "carried": "passe d'un pas au suivant",
     "carried_back": "ce que renvoient les pas suivants",
-    "sliced": "la part de {whole} au pas t",
+    "sliced": "la part de {whole} au pas {t}",
     "part": "une suite que lisent les pas, part après part",
     "kept": "calculé dans le pas, relu par le gradient",
     "kept_back": "erreur à l'intérieur du pas",
-    "inner_result": "calculé par une opération à l'intérieur du pas",
+    "inner_result": "résultat d'une récurrence intérieure au pas, dont les pas ne sont pas montrés",
     "error": "erreur, la dérivée {formula}",
     "size": "nombre d'exemples",
     "operators": "Deux facteurs côte à côte forment un produit de matrices ; ⊙ multiplie et ⊘ "
@@ -155,9 +171,20 @@ _FR = {
     "sinon 0, et annule alors le produit.",
     "flat_words": "flat(a) range les éléments de a dans une colonne, le dernier indice variant le "
     "plus vite ; pour le lot entier, dans une ligne par exemple.",
+    "element_words": "Une minuscule avec des indices est un élément : a[i, j] de la matrice A.",
+    "onehot_words": "onehot(y) est une colonne qui vaut 1 à la place de l'étiquette y et 0 "
+    "ailleurs ; pour le lot entier, il a une ligne par exemple.",
+    "sample_words": "L'indice n compte les exemples : Σ sur n les additionne tous.",
+    "rate": "taux de la mise à jour",
+    "softmax_words": "softmax(a) a pour éléments exp(a[j])/Σ exp(a[k]), somme sur tous les k ; "
+    "pour une matrice, il se prend ligne par ligne ; une condition après deux points écarte les "
+    "autres places. logsumexp(a) est log Σ exp(a[k]).",
     "forward_one": "Un vecteur est une colonne ; sous chaque ligne se trouvent les formes.",
     "forward_batch": "Les exemples sont les lignes d'une matrice : un poids se place à droite.",
-    "together": "Les exemples ne sont pas indépendants ici : le lot entier est montré.",
+    "together": "Les exemples ne se distinguent pas les uns des autres ici : le lot entier est "
+    "montré.",
+    "case_if": "si",
+    "case_else": "sinon",
     "jacobian": "Déplacer un score déplace toutes les probabilités. La jacobienne complète du "
     "softmax :",
     "textbook_loss": "La perte d'un exemple est l'opposé du logarithme de la probabilité de son "
@@ -167,6 +194,9 @@ _FR = {
     "output_chain": "La règle de la chaîne en sortie :",
     "output_linear": "Aucune activation ne suit la dernière préactivation : l'erreur est la "
     "dérivée de la perte elle-même :",
+    "output_heads": "La perte additionne plusieurs entropies croisées ; chacune part de sa propre "
+    "erreur.",
+    "scores": "Pour les scores {scores} :",
     "credit": "Attribution du crédit : une valeur n'atteint la perte que par ce qui est calculé à "
     "partir d'elle. Sa dérivée rassemble ce que ces valeurs renvoient, chacune par sa jacobienne.",
     "gradient_words": "Chaque exemple rencontre le poids : son gradient est une somme de produits "
@@ -206,10 +236,14 @@ _FR = {
     "gradient": "gradient",
     "difference": "différence centrée",
     "relative": "écart relatif",
+    "at_kink": "en un point anguleux",
+    "kink_words": "En un point anguleux, les différences des deux côtés ne sont pas égales : la "
+    "perte n'y a pas de dérivée, une différence centrée est leur moyenne, et un gradient prend un "
+    "côté.",
     "before": "Perte avant la mise à jour : {before}. Après une mise à jour par {optimizer} : "
     "{after}.",
-    "recurrence_words": "Une récurrence sur les pas t = 1, …, {length} :",
-    "recurrence_back": "Une récurrence parcourue à rebours, pour les pas t = {length}, …, 1 :",
+    "recurrence_words": "Une récurrence sur les pas {t} = 1, …, {length} :",
+    "recurrence_back": "Une récurrence parcourue à rebours, pour les pas {t} = {length}, …, 1 :",
     "recurrence_last": "{name} est {value} au dernier pas exécuté.",
     "recurrence_all": "{name} contient {value} de tous les pas.",
     "batch_index": "Un lot donne à chaque valeur ci-dessus un indice de plus, n.",

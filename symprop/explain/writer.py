@@ -9,20 +9,22 @@ are escaped by the spelling they go through.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from symprop.explain import arrays
 from symprop.explain import notation as nt
-from symprop.explain.blocks import Head, Numeric, Say
+from symprop.explain.blocks import Head, Line, Numeric, Say
 from symprop.explain.printer import Printer
 from symprop.explain.sections import Page
 from symprop.explain.text import plain as printable
 from symprop.explain.words import WORDS
 
 __all__ = ["Writer"]
+
+P = TypeVar("P", bound=Printer)
 
 
 class Writer:
@@ -36,8 +38,16 @@ class Writer:
         for found in made.steps.made.values():
             for symbol in found.symbols.values():
                 symbols.setdefault(symbol.node, symbol)
-        self.printer = Printer(spelling, symbols, made.symbols.sizes)
+        spelling.choice = self.words["case_if"], self.words["case_else"]
         self.spelling = spelling
+        self.symbols = symbols
+        self.printer = self.printer_of(Printer, spelling)
+
+    def printer_of(self, kind: type[P], spelling: Any, sizes: Mapping[str, str] | None = None) -> P:
+        """A printer of one mood, with the page's letters and names."""
+        found = kind(spelling, self.symbols, self.made.symbols.sizes if sizes is None else sizes)
+        found.functions = self.made.symbols.functions
+        return found
 
     def sentence(self, say: Say, wrap: Callable[[str], str], plain: Callable[[str], str]) -> str:
         """A sentence with its formulas; ``wrap`` sets off a formula, ``plain`` escapes words."""
@@ -45,6 +55,8 @@ class Writer:
         for name, value in say.values:
             ready = isinstance(value, str)
             found[name] = plain(printable(value)) if ready else wrap(self.printer.write(value))  # type: ignore[arg-type]
+        if "{t}" in self.words[say.key]:
+            found["t"] = wrap(self.spelling.letter(self.printer.clock))
         if say.key == "pair" and found["one"] == found["all"]:
             return found["one"]
         return plain(self.words[say.key]).format(**found) if found else plain(self.words[say.key])
@@ -53,9 +65,15 @@ class Writer:
         """A heading with its values."""
         return self.words[head.key].format(**dict(head.values))
 
+    def has_shapes(self, line: Line) -> bool:
+        """Whether sizes are shown: of a line in matrices that is no scalar."""
+        of = line.equation
+        scalar = nt.form(of.left) == (False, False)
+        return line.shapes and not scalar and not of.loops and not nt.indexed(of.right)
+
     def shaped(self) -> Printer:
         """A printer that writes sizes under symbols."""
-        found = Printer(self.spelling, self.printer.symbols, self.printer.sizes)
+        found = self.printer_of(Printer, self.spelling)
         found.shapes = True
         return found
 
@@ -67,7 +85,7 @@ class Writer:
         if not all(map(arrays.is_small, block.arrays.values())):
             return ""
         sizes = {name: str(n) for name, n in block.sizes.items()}
-        own = arrays.NumberPrinter(spelling, self.printer.symbols, sizes)
+        own = self.printer_of(arrays.NumberPrinter, spelling, sizes)
         own.arrays = block.arrays
         return own.within(block.equation).write(right)
 

@@ -9,9 +9,10 @@ called.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from codegen.index import Ix
+from codegen.index import Ix, nonneg
 from symprop import graph, walk
 from symprop import term as t
 from symprop.errors import DeclarationError, ShapeError, quoted
@@ -125,8 +126,11 @@ def _local_name(name: str, prefix: str) -> str:
     return name[len(prefix) + 1 :] if prefix and name.startswith(prefix + ".") else name
 
 
-def _temporary(position: int, like: Node, scope: Scope, drop: int = 0) -> Leaf:
-    low, high = (like.low, like.high) if like.dtype in (*graph.INTS, "bool") else (None, None)
+def _temporary(
+    position: int, like: Node, scope: Scope, drop: int = 0, bounded: bool = True
+) -> Leaf:
+    known = bounded and like.dtype in (*graph.INTS, "bool")
+    low, high = (like.low, like.high) if known else (None, None)
     found = graph.new_leaf(
         "local", f"%{position}", like.dims[drop:], like.dtype, low=low, high=high
     )
@@ -158,23 +162,8 @@ def scan(
     slices = [] if xs is None else [as_expr(x) for x in ((xs,) if one_slice else xs)]
     extent = _length(slices, length)
     scope = join_scope([e.node for e in (*carries, *slices)])
-    inner = [_temporary(k, c.node, scope) for k, c in enumerate(carries)]
-    inner += [_temporary(len(carries) + k, s.node, scope, 1) for k, s in enumerate(slices)]
-    given = [Expr(leaf) for leaf in inner]
-    carry_in: Any = given[0] if one_carry else tuple(given[: len(carries)])
-    slice_in: Any = tuple(given[len(carries) :])
-    slice_in = None if xs is None else slice_in[0] if one_slice else slice_in
-    result = step(carry_in, slice_in)
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise DeclarationError(
-            "the step of a scan must return (next carry, value to stack or None)"
-        )
-    nexts = [as_expr(c) for c in ((result[0],) if one_carry else result[0])]
-    _check_carries(carries, nexts)
-    one_y = not isinstance(result[1], tuple)
-    ys = [] if result[1] is None else [as_expr(y) for y in ((result[1],) if one_y else result[1])]
-    nexts = [n if n.dtype == c.dtype else n.astype(c.dtype)
-             for n, c in zip(nexts, carries, strict=True)]  # fmt: skip
+    turn = _Turn(step, carries, slices, one_carry, xs is not None, one_slice, scope)
+    inner, nexts, ys, one_y = turn.settled()
     titles = [e.name or f"carry{k}" for k, e in enumerate(carries)]
     titles += [e.name or f"slice{k}" for k, e in enumerate(slices)]
     block, captured = _close(inner, [e.node for e in (*nexts, *ys)], "scan", "", titles, scope)
@@ -184,6 +173,65 @@ def scan(
     final: Any = outs[0] if one_carry else tuple(outs[: len(carries)])
     stacked: Any = tuple(outs[len(carries) :])
     return final, (None if not ys else stacked[0] if one_y else stacked)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One turn of a scan, as the user's function writes it."""
+
+    step: Callable[[Any, Any], tuple[Any, Any]]
+    carries: list[Expr]
+    slices: list[Expr]
+    one_carry: bool
+    sliced: bool
+    one_slice: bool
+    scope: Scope
+
+    def settled(self) -> tuple[list[Leaf], list[Expr], list[Expr], bool]:
+        """The leaves of a turn, the next carries, what is stacked, whether that is one value.
+
+        A whole number that is carried has the bounds of its start while its next value stays
+        within them; a counter does not, so the turn is written again without bounds for it.
+        """
+        loose: frozenset[int] = frozenset()
+        while True:
+            inner, nexts, ys, one_y = self.written(loose)
+            left = {k for k, n in enumerate(nexts) if not _stays(inner[k], n.node)}
+            if left <= loose:
+                return inner, nexts, ys, one_y
+            loose |= left
+
+    def written(self, loose: frozenset[int]) -> tuple[list[Leaf], list[Expr], list[Expr], bool]:
+        count = len(self.carries)
+        inner = [
+            _temporary(k, c.node, self.scope, bounded=k not in loose)
+            for k, c in enumerate(self.carries)
+        ]
+        inner += [_temporary(count + k, s.node, self.scope, 1) for k, s in enumerate(self.slices)]
+        given = [Expr(leaf) for leaf in inner]
+        carry: Any = given[0] if self.one_carry else tuple(given[:count])
+        piece: Any = tuple(given[count:])
+        piece = None if not self.sliced else piece[0] if self.one_slice else piece
+        result = self.step(carry, piece)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise DeclarationError(
+                "the step of a scan must return (next carry, value to stack or None)"
+            )
+        nexts = [as_expr(c) for c in ((result[0],) if self.one_carry else result[0])]
+        _check_carries(self.carries, nexts)
+        one_y = not isinstance(result[1], tuple)
+        stacked = (result[1],) if one_y else result[1]
+        ys = [] if result[1] is None else [as_expr(y) for y in stacked]
+        cast = [n if n.dtype == c.dtype else n.astype(c.dtype)
+                for n, c in zip(nexts, self.carries, strict=True)]  # fmt: skip
+        return inner, cast, ys, one_y
+
+
+def _stays(carry: Leaf, following: Node) -> bool:
+    """Whether the next value of a carry is known to be within the bounds of the carry."""
+    if carry.dtype not in graph.INTS:
+        return True
+    return nonneg(following.low - carry.low) and nonneg(carry.high - following.high)
 
 
 def _length(slices: Sequence[Expr], length: Any) -> Ix:

@@ -84,12 +84,20 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
-    """Greatest element over axes; the gradient goes to the first position that attains it."""
+    """Greatest element over axes; the gradient goes to the first position that attains it.
+
+    With a NaN among them the result is NaN, and the position that the gradient goes to depends on
+    the backend, as that of ``argmax``.
+    """
     return _reduced("max", x, axis, keepdims)
 
 
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
-    """Least element over axes; the gradient goes to the first position that attains it."""
+    """Least element over axes; the gradient goes to the first position that attains it.
+
+    With a NaN among them the result is NaN, and the position that the gradient goes to depends on
+    the backend, as that of ``argmax``.
+    """
     return _reduced("min", x, axis, keepdims)
 
 
@@ -129,12 +137,16 @@ def _first(x: Any, axis: Any, op: Op) -> Expr:
 
 
 def argmax(x: Any, axis: int | None = None) -> Expr:
-    """First position of the greatest element (any, if there is a NaN among them)."""
+    """First position of the greatest element.
+
+    With a NaN among them it is a valid position, but which one depends on the backend: the first
+    NaN in the NumPy text, 0 in loops.
+    """
     return _first(x, axis, "max")
 
 
 def argmin(x: Any, axis: int | None = None) -> Expr:
-    """First position of the least element (any, if there is a NaN among them)."""
+    """First position of the least element; with a NaN among them as ``argmax``."""
     return _first(x, axis, "min")
 
 

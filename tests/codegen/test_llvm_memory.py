@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from codegen.index import as_ix
-from codegen.llvm.memory import ALIGNMENT, Plan, plan
+from codegen.llvm.memory import ALIGNMENT, Plan, Slot, plan
 from codegen.loops.default import scheduled
 from codegen.loops.known import arrays_in
 from codegen.loops.nest import Call, For, Kernel, Loops, Part, Stmt
@@ -28,9 +28,13 @@ def opened(stmts: Sequence[Stmt]) -> list[Stmt]:
     return [t for s in stmts for t in (opened(s.body) if isinstance(s, Part) else [s])]
 
 
+def meet(x: Slot, y: Slot) -> bool:
+    return x.offset < y.offset + y.size and y.offset < x.offset + x.size
+
+
 def shares(made: Plan, a: str, b: str) -> bool:
     x, y = (next(s for s in made.slots if s.array == n) for n in (a, b))
-    return x.offset < y.offset + y.size and y.offset < x.offset + x.size
+    return meet(x, y)
 
 
 def check(loops: Loops, made: Plan) -> None:
@@ -41,7 +45,7 @@ def check(loops: Loops, made: Plan) -> None:
         assert s.offset % ALIGNMENT == 0
         assert s.offset + s.size <= made.total
     for x, y in combinations(made.slots, 2):
-        if x.kernel != y.kernel or not shares(made, x.array, y.array):
+        if x.kernel != y.kernel or not meet(x, y):
             continue
         used = [
             [n for n, stmt in enumerate(bodies[s.kernel]) if s.array in arrays_in(stmt)]

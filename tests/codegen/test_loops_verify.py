@@ -197,7 +197,7 @@ def test_gathers_read_integers_within_their_bounds() -> None:
     right(CLEAR, over(put("out", (chosen(I4),), "+=", ONE)), arrays=(IDS, OUT))
     wrong("a gather bounds ids otherwise than its declaration does",
           CLEAR, over(put("out", (chosen(I4),), "+=", ONE)),
-          arrays=(replace(IDS, high=constant(2)), OUT))  # fmt: skip
+          arrays=(replace(IDS, high=constant(4)), OUT))  # fmt: skip
     wrong("the index array ids is float32", CLEAR, over(put("out", (chosen(I4),), "+=", ONE)),
           arrays=(array("ids", "n=4", "input"), OUT))  # fmt: skip
     wrong("reads ids[i] out of range: i is 4 of 4 at batch = 1, i = 4",

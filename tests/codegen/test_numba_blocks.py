@@ -67,7 +67,7 @@ def test_sums_in_eights_do_not_change_a_bit(inner: int | None, batch: int) -> No
 def test_a_long_sum_adds_eight_terms_to_a_variable() -> None:
     text = emit_loops(blocked(default.scheduled(from_program(product(20)))))
     assert re.search(
-        r"for unit in range\(6\):\n +sum_y = y\[batch, unit\]\n +for \w+_inner in range\(8\):\n"
+        r"for unit in range\(6\):\n +sum_y = y\[batch, unit\]\n +for \w+_in_block in range\(8\):\n"
         r" +sum_y \+= \([^)]*\)\n +y\[batch, unit\] = sum_y\n",
         text,
     ), text

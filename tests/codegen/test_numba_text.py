@@ -7,9 +7,11 @@ was computed in something wider is read from the code that the compiler made.
 
 from __future__ import annotations
 
+import errno
 import linecache
 import os
 import re
+import shutil
 import subprocess
 import sys
 import traceback
@@ -167,7 +169,7 @@ def test_the_text_lies_in_a_private_file_named_by_its_hash(
     text = emit(simple())
     function = build_numba(text, "f")
     path = Path(function.py_func.__code__.co_filename)
-    assert path.parent == tmp_path / "symprop"
+    assert path.parent == tmp_path / "symprop" / "texts"
     assert path.read_text(encoding="utf-8") == text
     assert re.fullmatch(r"f_[0-9a-f]{16}\.py", path.name)
     assert linecache.getline(str(path), 1) == text.splitlines(keepends=True)[0]
@@ -187,7 +189,7 @@ def test_a_folder_that_others_write_to_is_not_used(
     (tmp_path / "symprop").mkdir()
     (tmp_path / "symprop").chmod(0o777)
     path = source_file("1\n", "f")
-    assert path.parent.parent != tmp_path
+    assert tmp_path not in path.parents
     assert path.read_text(encoding="utf-8") == "1\n"
 
 
@@ -200,6 +202,87 @@ def test_the_texts_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert source_file("0\n", "f") == paths[0]  # used again, so that it is no longer the oldest
     last = source_file("3\n", "f")
     assert sorted(last.parent.iterdir()) == sorted([paths[0], paths[2], last])
+
+
+def test_files_of_others_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(codegen.source_file, "KEPT", 1)
+    folder = source_file("0\n", "f").parent
+    others = [folder.parent / "mine.py", folder / "mine.py", folder / "f_0123456789abcdef.py.txt"]
+    for path in others:
+        path.write_text("precious", encoding="utf-8")
+        os.utime(path, (0, 0))
+    last = source_file("1\n", "f")
+    assert sorted(folder.iterdir()) == sorted([*others[1:], last])
+    assert others[0].exists()
+
+
+def runs_and_is_listed(folder: Path) -> None:
+    """A text compiles, computes, and shows its lines, though no file of it lies in a folder."""
+    function = build_numba(emit(simple()), "f")
+    assert function(np.arange(3.0, dtype=np.float32)).tolist() == [1, 2, 3]
+    file = function.py_func.__code__.co_filename
+    assert re.fullmatch(r"<generated f [0-9a-f]{16}>", file)
+    assert "generated" in linecache.getline(file, 1)
+    assert not [p for p in folder.rglob("*") if p.is_file()]
+
+
+def test_a_full_disk_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(codegen.source_file.os, "fsync", full)
+    runs_and_is_listed(tmp_path)
+
+
+def test_a_user_without_any_place_for_files_can_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(**_: object) -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    homeless(monkeypatch)
+    codegen.source_file._made.cache_clear()
+    monkeypatch.setattr(codegen.source_file.tempfile, "mkdtemp", nowhere)
+    runs_and_is_listed(tmp_path)
+
+
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache folder is named, and the user has no home."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+
+
+def test_a_user_without_a_home_gets_a_temporary_folder_again_when_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homeless(monkeypatch)
+    codegen.source_file._made.cache_clear()
+    monkeypatch.setattr(codegen.source_file.tempfile, "tempdir", str(tmp_path))
+    first = source_file("0\n", "f")
+    assert first.parent.parent == tmp_path
+    assert source_file("1\n", "f").parent == first.parent
+    shutil.rmtree(first.parent)
+    again = source_file("1\n", "f")
+    assert again.parent.parent == tmp_path
+    assert again.read_text(encoding="utf-8") == "1\n"
+    codegen.source_file._made.cache_clear()
+
+
+def test_a_cache_removed_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = source_file("0\n", "f")
+    shutil.rmtree(tmp_path / "cache")
+    assert source_file("0\n", "f") == first
+    assert first.read_text(encoding="utf-8") == "0\n"
 
 
 def test_a_traceback_shows_the_generated_line() -> None:
@@ -274,7 +357,7 @@ def test_two_processes_print_equal_bytes() -> None:
         ("where is the derivative of ReLU", r"if hidden_pre\[batch, unit\] > 0"),
         ("which loop sums over the batch", r"for batch in range\(batch_size\):"),
         ("what is saved for the backward part", r"hidden_pre = np\.empty\(\(batch_size, 64\)"),
-        ("how much memory", r"stored by these loops: [\d,]+\*batch \+ [\d,]+ bytes"),
+        ("how much memory", r"memory: [\d,]+\*batch \+ [\d,]+ bytes, beside "),
     ],
 )
 def test_a_reader_finds_the_answer(question: str, answer: str) -> None:

@@ -97,6 +97,7 @@ def one(
 
 X = Load("x", (i, j))
 ids = gather(BufferSource("ids", constant(0), constant(5)), (i,))
+NEXT = gather(BufferSource("ids", constant(0), constant(5)), (i + 1,))
 
 VALID: dict[str, Program] = {
     "small step": small_step(),
@@ -114,6 +115,7 @@ VALID: dict[str, Program] = {
     ),
     "prefix": one(Load("row", (k,)), (j,), "m=6", "sum", (LJ, LK), where(guard(j - k, ">="))),
     "gather": one(Load("row", (ids,)), (i,), "batch", "=", (LI,)),
+    "gather in a guard": one(X, guards=where(guard(NEXT, "=="), guard(BATCH.ix() - 2 - i, ">="))),
     "scatter": one(Load("x", (i, 0 * i)), (ids,), "m=6", "sum", (LI,)),
     "scatter once": one(Load("x", (i, 0 * i)), (ids,), "m=6", "=", (LI,)),
     "one hot": one(number(1), guards=where(guard(j - ids, "=="))),
@@ -212,6 +214,10 @@ INVALID: dict[str, tuple[Program, str]] = {
     "gather too wide": (one(Load("x", (ids, j))), r"ids\[i\] is 1 of 1|ids\[i\] is 5 of"),
     "gather at a place too far": (
         one(Load("row", (gather(ids.terms[0][0].source, (i + 1,)),))),  # type: ignore[attr-defined]
+        r"reads ids\[i \+ 1\] out of range",
+    ),
+    "gather in a guard too far": (
+        one(X, guards=where(guard(NEXT, "=="))),
         r"reads ids\[i \+ 1\] out of range",
     ),
     "gather of floats": (one(Load("row", (FLOAT_IDS,))), "the index buffer row is float32"),

@@ -120,6 +120,11 @@ def write_reference(name: str, reference: Reference) -> Path:
 def read_reference(name: str) -> Reference:
     """Reads one case's file (arrays only; nothing is unpickled)."""
     groups: dict[str, Arrays] = {k: {} for k in ("inputs", "vectors", "gradients", "products")}
+    if not (REFERENCE / f"{name}.npz").exists():
+        raise FileNotFoundError(
+            f"the case {name!r} has no reference values yet: in the folder tests run "
+            f"`python -m peers.make_reference {name}` (extra `peers`)"
+        )
     with np.load(REFERENCE / f"{name}.npz", allow_pickle=False) as stored:
         loss = float(stored["loss"])
         for key in stored.files:

@@ -1,0 +1,147 @@
+"""The schedule of parts that are not tiles: which loop of each runs in lanes.
+
+In: ``Loops`` whose body is a few parts over one axis. Out: the same under directives:
+
+    Fuse, Localise   one loop around them, what lives in one turn as locals, where the turns of that
+                     loop stay independent
+    RegisterBlock    that loop in lanes (rows side by side), or each loop inside it (elements of a
+                     row side by side), whichever costs less
+    Privatise        a sum along a row, or of everything, in as many parts as there are lanes
+
+Guarantees: a directive that is refused is left out; a nest that gains nothing stays as it is.
+"""
+
+from __future__ import annotations
+
+from codegen.dtypes import WIDTH
+from codegen.llvm.bench import Bench
+from codegen.llvm.cost import TREE, cycles, extent, fits
+from codegen.loops.directives import Fuse, Localise, Privatise, RegisterBlock, Vectorise
+from codegen.loops.finding import writes
+from codegen.loops.fusing import single
+from codegen.loops.nest import Declare, For, Part, Store
+from codegen.loops.turns import clash
+from codegen.loops.walk import inside
+
+__all__ = ["in_lanes", "united"]
+
+
+def united(bench: Bench) -> None:
+    """The parts of a bench as one, as far as they can be."""
+    name = ""
+    for where in bench.parts():
+        if not name:
+            name = where.name
+            continue
+        before, taken = bench.loops, {p.name for p in bench.parts()}
+        if not bench.attempt(Fuse(name, where.name)):
+            continue
+        made = [p for p in bench.parts() if p.name not in taken]
+        if not made or not _independent(bench, made[0]):
+            bench.loops = before
+        else:
+            name = made[0].name
+    for where in bench.parts():
+        for array in bench.private(where.name):
+            before = bench.loops
+            if not bench.attempt(Localise(where.name, array.name)) or not bench.smaller(array):
+                bench.loops = before
+
+
+def _independent(bench: Bench, where: Part) -> bool:
+    found = single(where)
+    return found is not None and not clash(found.loop.body, found.loop.loop, writes(bench.loops))
+
+
+def in_lanes(bench: Bench) -> None:
+    """Lanes for each part of a bench."""
+    for where in bench.parts():
+        lanes = _width(bench, where)
+        if lanes < 2 or any(isinstance(s, For) and s.kind == "vector" for s in inside((where,))):
+            continue
+        start, plain = bench.loops, cycles((where,), None, lanes, bench.sizes)
+        rows, row_cost = _rows(bench, where, lanes)
+        row_loops = bench.loops
+        bench.loops = start
+        inner_cost = _inside(bench, where, lanes, plain)
+        if rows and row_cost < min(inner_cost, plain):
+            bench.loops = row_loops
+
+
+def _width(bench: Bench, where: Part) -> int:
+    """How many elements of the part's values a vector holds."""
+    known = dict(bench.arrays())
+    known.update((s.array.name, s.array) for s in inside((where,)) if isinstance(s, Declare))
+    stores = [s for s in inside((where,)) if isinstance(s, Store)]
+    widths = [WIDTH[known[s.target].dtype] for s in stores]
+    return bench.target.lanes(max(widths, default=64))
+
+
+def _rows(bench: Bench, where: Part, lanes: int) -> tuple[bool, float]:
+    """The outermost loop in lanes."""
+    found = single(where)
+    if found is None or not any(isinstance(s, For) for s in inside(found.loop.body)):
+        return False, 0.0
+    cost = cycles((where,), found.loop.loop, lanes, bench.sizes)
+    block = RegisterBlock(where.name, ((found.loop.name, lanes),), lanes=True)
+    return bench.attempt(block), cost
+
+
+def _inside(bench: Bench, where: Part, lanes: int, plain: float) -> float:
+    """Each innermost loop in lanes; what all of it costs then."""
+    total = plain
+    for part, f in _innermost(where):
+        turns = extent(f.loop.extent, bench.sizes)
+        before = cycles((f,), None, lanes, bench.sizes)
+        after = cycles((f,), f.loop, lanes, bench.sizes)
+        times = _times(where, f, bench.sizes)
+        if turns < 2 or f.kind != "serial":
+            continue
+        if not clash(f.body, f.loop, writes(bench.loops)):
+            wide = 2 * lanes if _known(f) and fits(turns, 2 * lanes, lanes) else lanes
+            shape = ((f.name, min(wide, turns) if _known(f) else lanes),)
+            if after < before and bench.attempt(RegisterBlock(part, shape, lanes=True)):
+                total -= times * (before - after)
+        elif turns >= 2 * lanes and after + TREE < before and _reduced(bench, part, f, lanes):
+            total -= times * (before - after - TREE)
+    return total
+
+
+def _known(f: For) -> bool:
+    return f.loop.extent.value is not None
+
+
+def _reduced(bench: Bench, part: str, f: For, lanes: int) -> bool:
+    """A sum in lanes."""
+    start = bench.loops
+    if bench.attempt(Privatise(part, f.name, lanes)) and bench.attempt(
+        Vectorise(part, f"{f.name}_part")
+    ):
+        return True
+    bench.loops = start
+    return False
+
+
+def _innermost(where: Part) -> list[tuple[str, For]]:
+    """The loops without loops in them, each with the innermost part around it; one for a name."""
+    found: list[tuple[str, For]] = []
+
+    def go(part: Part) -> None:
+        for s in inside(part.body):
+            inner = isinstance(s, For) and not any(isinstance(t, For) for t in inside(s.body))
+            if inner and isinstance(s, For):
+                nearest = [p for p in inside((part,)) if isinstance(p, Part)
+                           and any(t is s for t in inside(p.body))][-1]  # fmt: skip
+                found.append((nearest.name, s))
+
+    go(where)
+    return found
+
+
+def _times(where: Part, f: For, sizes: dict[str, int]) -> float:
+    """How often a loop inside a part is run."""
+    total = 1.0
+    for s in inside((where,)):
+        if isinstance(s, For) and s is not f and any(t is f for t in inside(s.body)):
+            total *= extent(s.loop.extent, sizes)
+    return total

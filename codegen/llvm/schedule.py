@@ -1,0 +1,276 @@
+"""The native schedule: tiles of registers for contractions, lanes for the rest, groups in order.
+
+In: unscheduled ``Loops``, the ``Target``, sizes that are known or typical. Out: ``native(...)``,
+the ``Loops`` to be emitted; ``plain(loops)``, the parts of it that have no lanes.
+
+    groups    a sum with the elementwise parts that use it alone; other parts over one axis that
+              share values; what is no plain nest (a recurrence, a call) by itself
+    tiles     ``codegen.llvm.tiles`` for the first kind, ``codegen.llvm.lanes`` for the second, the
+              default schedule for the third
+    kernels   groups that do the same to different arrays are scheduled once and share a kernel
+
+Guarantees: the values of the program, up to the rounding of sums that ``Init`` and ``Privatise``
+reorder; deterministic; nothing is refused: what no directive fits stays as it was written.
+
+It recognises no network: groups are made from what parts read and write.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from codegen.index import Ix, loop
+from codegen.llvm.bench import Bench
+from codegen.llvm.clusters import Graph
+from codegen.llvm.lanes import in_lanes, united
+from codegen.llvm.sharing import Form, again, form
+from codegen.llvm.sums import points, reading
+from codegen.llvm.target import Target
+from codegen.llvm.tiles import columns, tiled
+from codegen.loops.default import Plan
+from codegen.loops.directives import Directive, Outline
+from codegen.loops.finding import writes
+from codegen.loops.fusing import single
+from codegen.loops.known import arrays_in
+from codegen.loops.nest import Call, Declare, For, Loops, Part, Stmt
+from codegen.loops.walk import inside
+from codegen.names import Names
+
+__all__ = ["native", "plain"]
+
+
+def native(loops: Loops, target: Target, sizes: Mapping[str, int]) -> Loops:
+    """Unscheduled nests under the native schedule of a machine; ``sizes`` that are not given are
+    the typical ones of the dimensions."""
+    found = {d.name: d.nominal for d in loops.dims} | dict(sizes)
+    room = _Room(loops, target, found)
+    for kernel in loops.kernels:
+        whole = replace(
+            loops, name=kernel.name, arrays=(*kernel.arrays, *kernel.scratch), body=kernel.body,
+            outputs=kernel.writes,
+        )  # fmt: skip
+        done = room.scheduled(whole)
+        handed = {b.name for b in kernel.arrays}
+        room.kernels[kernel.name] = replace(
+            kernel, body=done.body, scratch=tuple(b for b in done.arrays if b.name not in handed)
+        )
+    done = room.scheduled(loops, shared=True)
+    kernels = tuple(room.kernels.get(k.name, k) for k in done.kernels)
+    return replace(done, kernels=kernels, schedule=(*loops.schedule, *room.directives))
+
+
+def plain(loops: Loops) -> tuple[str, ...]:
+    """The parts with loops none of which runs in lanes, in order."""
+    bodies = [loops.body, *(k.body for k in loops.kernels)]
+    found: list[str] = []
+    for s in (s for body in bodies for s in body):
+        nests = [t for t in inside((s,)) if isinstance(t, For)]
+        if isinstance(s, Part) and nests and not any(t.kind == "vector" for t in nests):
+            found.append(s.name)
+    return tuple(found)
+
+
+class _Room:
+    """What the benches of one program share: positions, directives, the kernels that are done."""
+
+    def __init__(self, loops: Loops, target: Target, sizes: dict[str, int]) -> None:
+        self.target = target
+        self.sizes = sizes
+        self.kernels = {k.name: k for k in loops.kernels}
+        taken = [b.name for b in loops.arrays] + [d.name for d in loops.dims]
+        self.names = Names([loops.name, *self.kernels, *taken])
+        self.directives: list[Directive] = []
+        every = [s for body in (loops.body, *(k.body for k in loops.kernels)) for s in inside(body)]
+        self.position = 0
+        self.locals: dict[str, Declare] = {}
+        self.passed(every)
+
+    def first(self, stmts: tuple[Stmt, ...]) -> Part:
+        """A part that does nothing and takes the positions and the names of locals used so far, but
+        for those of statements that keep them."""
+        own = {s.array.name for s in inside(stmts) if isinstance(s, Declare)}
+        last = For(loop(self.position, 1), "first", ())
+        return Part(" ", (*(d for name, d in self.locals.items() if name not in own), last))
+
+    def scheduled(self, loops: Loops, shared: bool = False) -> Loops:
+        """One body; ``shared``: groups that do the same become one kernel."""
+        graph = Graph(loops.body, writes(loops))
+        kinds = _groups(graph)
+        groups = _Group.all(loops, graph, kinds, shared)
+        seen = Counter(g.form.key for g in groups if g.form)
+        done: list[Stmt] = []
+        first: dict[object, _Shared] = {}
+        for g in groups:
+            if g.form and g.form.key in first:
+                found = first[g.form.key]
+                done += found.again(g, g.form)
+                lost = found.lost(g.form)
+                loops = replace(loops, arrays=tuple(b for b in loops.arrays if b.name not in lost))
+                continue
+            before = tuple(b.name for b in loops.arrays)
+            bench = Bench(loops, g.stmts, g.outside, self.first(g.stmts), self.target, self.sizes)
+            self.schedule(bench, g.kind)
+            outlined = g.form is not None and seen[g.form.key] > 1 and self.outlined(bench)
+            parts = bench.loops.body[1:]
+            self.passed((*parts, *(s for k in bench.made() for s in k.body)))
+            self.directives += bench.loops.schedule
+            arrays = bench.loops.arrays
+            loops = replace(loops, arrays=arrays, kernels=(*loops.kernels, *bench.made()))
+            done += parts
+            if outlined and g.form:
+                gone = frozenset(before) - {b.name for b in arrays}
+                first[g.form.key] = _Shared(g, g.form, parts, gone)
+        return replace(loops, body=tuple(done))
+
+    def outlined(self, bench: Bench) -> bool:
+        """Whether all parts of a bench became calls of kernels."""
+        before = bench.loops
+        for p in bench.parts():
+            name = self.names(p.name.split(" to ")[0] + "_kernel")
+            if not bench.attempt(Outline(p.name, name)):
+                bench.loops = before
+                return False
+        return True
+
+    def passed(self, stmts: Iterable[Stmt]) -> None:
+        """Positions and names of locals that are taken."""
+        for s in inside(stmts):
+            if isinstance(s, For):
+                self.position = max(self.position, s.loop.position + 1)
+            elif isinstance(s, Declare):
+                self.locals[s.array.name] = s
+
+    def schedule(self, bench: Bench, kind: str) -> None:
+        """One group."""
+        if kind == "tile":
+            tiled(bench)
+            in_lanes(bench)
+        elif kind == "lanes":
+            united(bench)
+            in_lanes(bench)
+        elif not _plain(bench.loops.body):
+            rest = Plan(bench.loops)
+            rest.order()
+            rest.fuse()
+            rest.localise()
+            bench.loops = rest.loops
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Statements that are scheduled together; ``form`` where they may be shared."""
+
+    stmts: tuple[Stmt, ...]
+    kind: str
+    outside: frozenset[str]
+    form: Form | None
+
+    @staticmethod
+    def all(loops: Loops, graph: Graph, kinds: Mapping[int, str], shared: bool) -> list[_Group]:
+        """The groups of a body in order."""
+        known = {b.name: b for b in loops.arrays}
+        mentioned = [arrays_in(s) for s in loops.body]
+        uses = Counter(name for names in mentioned for name in names)
+        uses.update(loops.outputs)
+        found: list[_Group] = []
+        for members in graph.order():
+            own = Counter(name for n in members for name in mentioned[n])
+            outside = frozenset(name for name, k in own.items() if uses[name] > k)
+            stmts = tuple(loops.body[n] for n in members)
+            kind = kinds.get(members[0], "")
+            same = form(stmts, known, outside) if shared and kind else None
+            found.append(_Group(stmts, kind, outside, same))
+        return found
+
+    def renamed(self, other: _Group) -> dict[str, str]:
+        """What the parts of this group are called in another of its form."""
+        pairs = zip(self.stmts, other.stmts, strict=True)
+        return {a.name: b.name for a, b in pairs if isinstance(a, Part) and isinstance(b, Part)}
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """A group whose parts are calls, and the arrays that it no longer needs."""
+
+    group: _Group
+    form: Form
+    parts: tuple[Stmt, ...]
+    gone: frozenset[str]
+
+    def again(self, other: _Group, its: Form) -> list[Stmt]:
+        """The calls of another group."""
+        return again(self.parts, self.form, its, self.group.renamed(other))
+
+    def lost(self, other: Form) -> frozenset[str]:
+        """The arrays that another group no longer needs."""
+        pairs = zip(self.form.arrays, other.arrays, strict=True)
+        return frozenset(b for a, b in pairs if a in self.gone)
+
+
+def _plain(stmts: tuple[Stmt, ...]) -> bool:
+    """Whether statements have no loops at all, but the first, which is empty."""
+    return not any(isinstance(s, For) and s.body for s in inside(stmts))
+
+
+def _groups(graph: Graph) -> dict[int, str]:
+    """Merges statements into groups; what kind each is, by its first statement."""
+    kinds: dict[int, str] = {}
+    for n, s in enumerate(graph.stmts):
+        found = reading(s) if isinstance(s, Part) else None
+        if found is not None and columns(found):
+            kinds[n] = "tile"
+            _followers(graph, n, tuple(f.loop.extent for f in found.out))
+    axes: dict[int, Ix | None] = {}  # of the groups of other parts, the axis
+    for n, s in enumerate(graph.stmts):
+        if graph.home[n] == n and n not in kinds and len(graph.members[n]) == 1 and _nest(s):
+            _joined(graph, n, axes)
+    return {**kinds, **dict.fromkeys(axes, "lanes")}
+
+
+def _followers(graph: Graph, first: int, extents: tuple[Ix, ...]) -> None:
+    """Merges a sum with the elementwise parts that use what it makes."""
+    made = set(graph.writes[first])
+    for n in range(first + 1, len(graph.stmts)):
+        s = graph.stmts[n]
+        if not graph.reads[n] & made or not isinstance(s, Part) or graph.home[n] != n:
+            continue
+        loops, _ = points(s)
+        alike = tuple(v.extent for v in loops) == extents and len(graph.members[n]) == 1
+        if alike and graph.merge(first, n):
+            made |= graph.writes[n]
+
+
+def _nest(s: Stmt) -> bool:
+    """Whether a statement is a part that is one nest of plain loops."""
+    if not isinstance(s, Part) or single(s) is None:
+        return False
+    return not any(isinstance(t, Part | Call) for t in inside(s.body))
+
+
+def _joined(graph: Graph, n: int, axes: dict[int, Ix | None]) -> None:
+    """Merges a part with the last group that it shares values with along one axis, and with all
+    groups along that axis that make what it reads."""
+    along = _along(graph.stmts[n])
+    axes[n] = along
+    if along is None:
+        return
+    mine = graph.reads[n] | graph.writes[n]
+    joined = False
+    for g in sorted((g for g in axes if axes[g] is along and g != n), reverse=True):
+        members = graph.members[g]
+        made = frozenset[str]().union(*(graph.writes[m] for m in members))
+        theirs = made.union(*(graph.reads[m] for m in members))
+        if (mine & made or (mine & theirs and not joined)) and graph.merge(g, n):
+            del axes[max(g, n)]
+            n, joined = min(g, n), True
+
+
+def _along(s: Stmt) -> Ix | None:
+    """How many turns the outermost loop of a part has; None for a sum of everything."""
+    assert isinstance(s, Part)
+    found = single(s)
+    if found is None or (len(s.body) > 1 and any(isinstance(t, For) for t in s.body)):
+        return None
+    return found.loop.loop.extent

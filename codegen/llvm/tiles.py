@@ -1,0 +1,163 @@
+"""The schedule of a sum and of the elementwise parts that follow it: a tile of registers.
+
+In: ``Loops`` whose body is one sum and parts that use it. Out: the same under directives:
+
+    Epilogue, Fuse   what follows elementwise, in the nest of the sum (bias, activation, derivative,
+                     the optimizer)
+    Localise         what only the nest needs, as registers
+    Init             the sums start from the bias
+    Pack             an operand that does not lie along the lanes, transposed
+    RegisterBlock    rows and whole vectors, as ``cost.tile`` chooses
+
+Guarantees: a directive that is refused is left out; what it was for stays a nest of its own.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from codegen.dtypes import WIDTH
+from codegen.llvm.bench import Bench
+from codegen.llvm.cost import CACHE, STRIDE, extent, text, tile
+from codegen.llvm.sums import Sum, reading
+from codegen.loops.directives import (
+    Epilogue,
+    Fuse,
+    Init,
+    Localise,
+    Pack,
+    RegisterBlock,
+    Reorder,
+    Split,
+)
+from codegen.loops.nest import Part, Store
+from codegen.loops.walk import inside
+from codegen.program import Binary, Load, walk
+
+__all__ = ["columns", "tiled"]
+
+FAR = 128  # rows of an operand, far apart, from which on a block of its columns is copied
+REUSED = 4  # tiles that read a block of columns, for which copying it pays
+ROLLED = 16  # operations after a sum from which on they are rolled: a tanh or an optimizer, no ReLU
+
+
+def columns(found: Sum) -> bool:
+    """Whether a sum has lanes along the last axis of its target."""
+    if not found.out:
+        return False
+    operands = found.lying(found.out[-1].loop)
+    if operands is None:
+        return False
+    straight = all(order == tuple(range(len(order))) for order, _ in operands.values())
+    return straight or found.product
+
+
+def tiled(bench: Bench) -> None:
+    """Schedules the body of a bench: its first part is the sum."""
+    first = bench.parts()[0]
+    found = reading(first)
+    assert found is not None
+    width = WIDTH[bench.arrays()[found.target].dtype]
+    for other in bench.parts()[1:]:
+        bench.attempt(Epilogue(found.part, other.name))
+    name = found.part
+    for other in bench.parts():
+        if other.name in (found.part, name):
+            continue
+        name = _joined(bench, name, other.name, len(found.out))
+    _locals(bench, name)
+    for array in _added(bench, found):
+        bench.attempt(Init(found.part, array))
+    bench.gathered(found.part)
+    nest = next(p for p in bench.parts() if p.name == name)
+    after = [s.value for s in inside((nest,)) if isinstance(s, Store) and s.target != found.target]
+    _blocked(bench, found, name, width, sum(map(text, after)) >= ROLLED)
+
+
+def _joined(bench: Bench, name: str, other: str, depth: int) -> str:
+    """The name of the nest after a part was fused with it, all loops or none."""
+    before = bench.loops
+    for _ in range(depth):
+        if not bench.attempt(Fuse(name, other)):
+            bench.loops = before
+            return name
+    return next(p.name for p in bench.parts() if any(
+        isinstance(s, Part) and s.name == other for s in inside((p,))))  # fmt: skip
+
+
+def _locals(bench: Bench, name: str) -> None:
+    """What only the nest uses."""
+    for array in bench.private(name):
+        before = bench.loops
+        if not bench.attempt(Localise(name, array.name)) or not bench.smaller(array):
+            bench.loops = before
+
+
+def _added(bench: Bench, found: Sum) -> list[str]:
+    """Arrays of fewer axes that are added to the complete sum."""
+    arrays = bench.arrays()
+    names: dict[str, None] = {}
+    for stmt in inside(bench.loops.body):
+        for x in walk(stmt.value) if isinstance(stmt, Store) else ():
+            if isinstance(x, Binary) and x.op == "+":
+                pair = [y.buffer for y in (x.left, x.right) if isinstance(y, Load)]
+                if len(pair) == 2 and found.target in pair:
+                    pair.remove(found.target)
+                    if pair[0] in arrays and len(arrays[pair[0]].dims) < len(found.out):
+                        names[pair[0]] = None
+    return list(names)
+
+
+def _blocked(bench: Bench, found: Sum, name: str, width: int, rolled: bool) -> None:
+    """Packed operands and the tile."""
+    sizes = bench.sizes
+    turns = prod(extent(f.loop.extent, sizes) for f in found.reduced)
+    lane, row = found.out[-1], found.out[-2] if len(found.out) > 1 else None
+    rows = extent(row.loop.extent, sizes) if row else 1
+    across = extent(lane.loop.extent, sizes)
+    if not turns or not rows or not across:
+        return
+    free = row is not None and row.loop.extent.value is None
+    best = tile(rows, across, turns, width, bench.target, free)
+    start, before = bench.loops, {p.name for p in bench.parts()}
+    far = across * width >= 8 * STRIDE and turns >= FAR and rows >= REUSED * best.rows
+    if not _packed(bench, found, best.lanes if far and best.lanes < across else 0):
+        bench.loops = start
+        return
+    copies = [p for p in bench.parts() if p.name not in before]
+    columns = lane.name
+    if row and across % best.lanes == 0 and turns * across * width > 4 * CACHE:
+        columns = _outside(bench, name, row.name, lane.name, best.lanes)
+    shape = ((row.name, best.rows), (columns, best.lanes)) if row else ((columns, best.lanes),)
+    if not bench.attempt(RegisterBlock(name, shape, lanes=True, rolled=rolled)):
+        bench.loops = start
+        return
+    for copy in copies:
+        bench.transposed(copy)
+
+
+def _packed(bench: Bench, found: Sum, block: int) -> bool:
+    """Operands along the lanes; in blocks of that many columns, one after the other, where rows
+    are far apart."""
+    for array, (order, axis) in (found.lying(found.out[-1].loop) or {}).items():
+        if block and found.product:
+            rest = [k + (k > axis) for k in order[:-1]]
+            cut = (axis, *rest, axis + 1)
+            if not bench.attempt(Pack(found.part, array, cut, ((axis, block),))):
+                return False
+            continue
+        straight = order == tuple(range(len(order)))
+        if not straight and not bench.attempt(Pack(found.part, array, order)):
+            return False
+    return True
+
+
+def _outside(bench: Bench, name: str, row: str, lane: str, size: int) -> str:
+    """Blocks of columns outside of the rows, so that one of them stays in the cache; the loop that
+    is left to the tile."""
+    start = bench.loops
+    order = (f"{lane}_outer", row, f"{lane}_inner")
+    if bench.attempt(Split(name, lane, size=size)) and bench.attempt(Reorder(name, order)):
+        return f"{lane}_inner"
+    bench.loops = start
+    return lane

@@ -1,0 +1,94 @@
+"""Scalar functions as formulas: what a backend inlines, for numbers and for vectors alike.
+
+In: the name of a function of ``codegen.functions``, its arguments as Scalars, the float dtype to
+compute in, and whether Fma may be used. Out: one Scalar of + - * /, comparisons, choices and
+operations of bits (``codegen.vector_math_values`` lists them): no call, loop, branch or table.
+
+    vector_math_values          Scalars under Python's operators
+    vector_math_exponential     exp, log and what is made of them
+    vector_math_normal          the error function and the normal distribution
+    vector_math_trigonometric   sine and cosine
+    vector_math_power           x**y
+    vector_math_fits            the polynomials, written by tests/fit_vector_math.py
+
+Guarantees: the errors in the table below, on the whole range of the dtype. Exact at 0, -0 and the
+infinities; NaN for NaN (but for x**0 and 1**y, as in C) and outside of the domain. Overflow is
+infinite where it should be and not before. Nothing is flushed: results and arguments below the
+normal numbers keep the places they have there, if the machine keeps them. What is bounded stays
+in its bounds (tanh and erf in [-1, 1], ...). Each operation must be rounded to nearest, and none
+reassociated or fused beyond what is written.
+
+A value used twice is one object in the tree: remember objects by identity, or a tree of hundreds of
+operations becomes one of millions. Nodes must not be compared or hashed by content, for the same
+reason.
+
+It does not simplify, choose or measure: ``tests/codegen/test_vector_math.py`` measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codegen import vector_math_exponential as exponential
+from codegen import vector_math_normal as normal
+from codegen import vector_math_power as powers
+from codegen import vector_math_trigonometric as trigonometric
+from codegen.dtypes import FLOATS
+from codegen.functions import UnsupportedFunction, function
+from codegen.program import Cast, Dtype, Scalar
+from codegen.vector_math_values import Formula, Value
+
+__all__ = ["FORMULAS", "Row", "expand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A formula, and its largest error in units in the last place of the exact value.
+
+    ``float32`` and ``float64`` hold the error with Fma and the error without. Those of float32 are
+    measured at every number from 2**-10 to 2**8 in size and at every 512th of the others, and
+    rounded up to a tenth. Those of float64 are no less than the largest of some ten thousand, and
+    no less than those of float32 where the formula is the same one.
+    """
+
+    write: Callable[..., Value]
+    float32: tuple[float, float]
+    float64: tuple[float, float]
+
+
+FORMULAS: dict[str, Row] = {
+    "exp": Row(exponential.exp, (1.1, 1.1), (1.1, 1.1)),
+    "expm1": Row(exponential.expm1, (1.6, 1.7), (1.6, 1.7)),
+    "log": Row(exponential.log, (0.9, 0.9), (0.9, 0.9)),
+    "log1p": Row(exponential.log1p, (0.9, 0.9), (0.9, 0.9)),
+    "sin": Row(trigonometric.sin, (1.6, 1.6), (0.8, 0.8)),
+    "cos": Row(trigonometric.cos, (1.6, 1.6), (0.8, 0.8)),
+    "tanh": Row(exponential.tanh, (2.7, 2.7), (2.7, 2.7)),
+    "sech2": Row(exponential.sech2, (2.9, 2.9), (2.9, 2.9)),
+    "sigmoid": Row(exponential.sigmoid, (2.5, 2.5), (2.5, 2.5)),
+    "log_sigmoid": Row(exponential.log_sigmoid, (2.0, 2.0), (2.0, 2.0)),
+    "softplus": Row(exponential.softplus, (2.0, 2.0), (2.0, 2.0)),
+    "erf": Row(normal.erf, (1.2, 1.4), (1.2, 1.4)),
+    "erfc": Row(normal.erfc, (4.4, 4.6), (4.4, 4.6)),
+    "normal_cdf": Row(normal.normal_cdf, (4.6, 5.1), (4.6, 5.1)),
+    "normal_pdf": Row(normal.normal_pdf, (2.0, 2.0), (2.0, 2.0)),
+    "power": Row(powers.power, (0.6, 0.6), (0.9, 0.9)),
+}
+
+
+def expand(name: str, args: tuple[Scalar, ...], dtype: Dtype, fma: bool = True) -> Scalar:
+    """The function of these arguments, which are cast to ``dtype``, written out.
+
+    Raises UnsupportedFunction for a function without a formula here, ValueError for a wrong number
+    of arguments or a dtype that is no float.
+    """
+    row = FORMULAS.get(name)
+    if row is None:
+        known = ", ".join(FORMULAS)
+        raise UnsupportedFunction(f"there is no formula of the function {name!r:.60}; of: {known}")
+    if len(args) != function(name).arity:
+        raise ValueError(f"{name} takes {function(name).arity} arguments, not {len(args)}")
+    if dtype not in FLOATS:
+        raise ValueError(f"{name} is computed in float32 or float64, not in {dtype}")
+    return row.write(Formula(dtype, fma), *(Value(Cast(dtype, a)) for a in args)).scalar

@@ -1,0 +1,198 @@
+"""Formulas of exp, log and what is made of them; see ``codegen.vector_math`` for what they keep.
+
+In: a ``Formula`` (dtype, whether it may fuse) and the argument. Out: the value.
+
+    exp(x)     x = n*ln 2 + r, |r| <= ln(2)/2; exp(r) = 1 + r + r**2*P(r); times 2**n by its bits
+    log(x)     x = 2**k*m, m in [sqrt(1/2), sqrt(2)); s = (m - 1)/(m + 1),
+               log(m) = 2*atanh(s) = (m - 1) - h + s*(h + s**2*P(s**2)), h = (m - 1)**2/2
+
+Neither rounds a subnormal result twice nor loses one: powers of two are applied in two steps, the
+second of which rounds.
+"""
+
+from __future__ import annotations
+
+from codegen.vector_math_fits import FITS
+from codegen.vector_math_values import Formula, Value
+
+__all__ = [
+    "exp",
+    "exp_parts",
+    "expm1",
+    "log",
+    "log1p",
+    "log_sigmoid",
+    "parted",
+    "sech2",
+    "sigmoid",
+    "softplus",
+    "tanh",
+]
+
+LOG2E = 1.4426950408889634
+# ln 2 in two pieces: the first times any exponent is exact.
+LN2_32 = (355 / 512, -2.1219444005469057e-4)
+LN2_64 = (0.6931471803691238, 1.9082149292705877e-10)
+STEP = 64  # what ends below the normal numbers is first made 2**STEP larger, and above them
+
+
+def _ln2(f: Formula) -> tuple[float, float]:
+    return LN2_32 if f.dtype == "float32" else LN2_64
+
+
+def _begun(f: Formula, x: Value) -> tuple[Value, Value, Value]:
+    """t, whose last bits are n; n; and x - n*ln 2 as far as it is exact."""
+    t = f.once(f.fma(x, LOG2E, f.rounder))
+    n = f.once(t - f.rounder)
+    return t, n, f.once(f.fma(n, -_ln2(f)[0], x))
+
+
+def _exp_reduced(f: Formula, x: Value) -> tuple[Value, Value]:
+    """t, and exp(r)."""
+    t, n, a = _begun(f, x)
+    r = f.once(f.fma(n, -_ln2(f)[1], a))
+    p = f.polynomial(r, FITS["exp", f.dtype].coefficients)
+    return t, 1.0 + f.fma(f.once(r * r), p, r)
+
+
+def _expm1_reduced(f: Formula, x: Value, rest: Value | None = None) -> tuple[Value, Value]:
+    """Of x + rest: t, and exp(r) - 1, with what the rounding of r loses."""
+    t, n, a = _begun(f, x)
+    low = _ln2(f)[1]
+    b = f.once(n * low if rest is None else f.fma(n, low, -rest))
+    r = f.once(a - b)
+    p = f.polynomial(r, FITS["exp", f.dtype].coefficients)
+    return t, r + f.fma(f.once(r * r), p, (a - r) - b)
+
+
+def _power_of_two(f: Formula, t: Value, more: int) -> Value:
+    """2**(n + more) of the n in the last bits of t."""
+    return f.float_of(_power_bits(f, t, more))
+
+
+def _power_bits(f: Formula, t: Value, more: int) -> Value:
+    return (f.word_of(t) << f.mantissa) + ((f.bias + more) << f.mantissa)
+
+
+def exp_parts(f: Formula, x: Value, rest: Value | None = None) -> tuple[Value, Value]:
+    """exp(x + rest) as y, which has all its places, and a power of two: multiply y by what else
+    there is before it, and a tail below the normal numbers is rounded once. x is at most where
+    exp ends; ``rest`` is tiny beside x."""
+    x = f.at_least(x, f.pick(-106.0, -750.0))  # there 4*exp(x) is 0 already
+    if rest is None:
+        t, y = _exp_reduced(f, x)
+    else:
+        t, m = _expm1_reduced(f, x, rest)
+        y = 1.0 + m
+    tail = x < f.pick(-80.0, -700.0)
+    bits = _power_bits(f, t, -1)
+    scale = f.float_of(f.select(tail, bits + ((1 + STEP) << f.mantissa), bits))
+    return f.once(y * scale), f.once(f.select(tail, 2.0**-STEP, 2.0))
+
+
+def exp(f: Formula, x: Value) -> Value:
+    """e**x."""
+    y, last = exp_parts(f, f.at_most(x, f.pick(89.0, 710.0)))  # there it is infinite already
+    return y * last
+
+
+def _falling(f: Formula, a: Value) -> Value:
+    """exp(-a) of an a that is not negative."""
+    y, last = exp_parts(f, f.once(-a))
+    return f.once(y * last)
+
+
+def expm1(f: Formula, x: Value) -> Value:
+    """e**x - 1."""
+    bounded = f.at_least(f.at_most(x, f.pick(89.0, 710.0)), f.pick(-20.0, -40.0))
+    t, m = _expm1_reduced(f, bounded)
+    half = f.once(_power_of_two(f, t, -1))  # 2**n itself may be out of range
+    y = 2.0 * f.fma(half, m, half - 0.5)
+    return f.select(f.absolute(x) < f.pick(2.0**-26, 2.0**-55), x, y)
+
+
+def parted(f: Formula, x: Value) -> tuple[Value, Value]:
+    """k and m - 1 of x = 2**k*m, for x positive and finite."""
+    root = 0x3F3504F3 if f.dtype == "float32" else 0x3FE6A09E00000000  # bits of sqrt(1/2)
+    small = x < f.least_normal
+    normal = f.once(f.select(small, x * 2.0 ** (f.mantissa + 1), x))
+    bits = (f.word_of(normal) + ((f.bias << f.mantissa) - root)).cast(f.word)
+    # An integer in the last bits of 2**mantissa is that float plus the integer.
+    exponent = f.float_of((bits >> f.mantissa) | ((f.bias + f.mantissa) << f.mantissa))
+    base = 2.0**f.mantissa + f.bias
+    k = exponent - f.once(f.select(small, base + f.mantissa + 1, base))
+    m = f.float_of((bits & ((1 << f.mantissa) - 1)) + root)
+    return f.once(k), f.once(m - 1.0)
+
+
+def _log_of_parts(f: Formula, k: Value, d: Value, rest: Value | None = None) -> Value:
+    """k*ln 2 + log(1 + d) + rest, of a tiny rest."""
+    high, low = _ln2(f)
+    s = f.once(d / (2.0 + d))
+    z = f.once(s * s)
+    half = f.once(0.5 * d * d)
+    arc = z * f.polynomial(z, FITS["log", f.dtype].coefficients)
+    small = k * low if rest is None else f.fma(k, low, rest)
+    return f.fma(k, high, d - (half - f.fma(s, half + arc, small)))
+
+
+def log(f: Formula, x: Value) -> Value:
+    """The natural logarithm."""
+    y = _log_of_parts(f, *parted(f, x))
+    ends = f.select(x.equals(0.0), "-inf", "nan")
+    return f.select(x > 0.0, f.select(x < "inf", y, x), f.once(ends))
+
+
+def log1p(f: Formula, x: Value) -> Value:
+    """log(1 + x)."""
+    u, lost = f.two_sum(1.0, x)
+    y = _log_of_parts(f, *parted(f, u), lost / u)
+    y = f.select(f.absolute(x) < f.pick(2.0**-26, 2.0**-55), x, y)
+    ends = f.select(x.equals(-1.0), "-inf", "nan")
+    return f.select(x > -1.0, f.select(x < "inf", y, x), f.once(ends))
+
+
+def _log1p_unit(f: Formula, e: Value) -> Value:
+    """log(1 + e) of e in [0, 1]."""
+    s = f.once(e / (2.0 + e))
+    z = f.once(s * s)
+    half = f.once(0.5 * e * e)
+    arc = z * f.polynomial(z, FITS["log1p", f.dtype].coefficients)
+    return e - (half - s * (half + arc))
+
+
+def softplus(f: Formula, x: Value) -> Value:
+    """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
+    e = _falling(f, f.absolute(x))
+    return f.at_least(x, 0.0) + _log1p_unit(f, e)
+
+
+def log_sigmoid(f: Formula, x: Value) -> Value:
+    """log(sigmoid(x)) = min(x, 0) - log1p(exp(-|x|))."""
+    e = _falling(f, f.absolute(x))
+    return f.at_most(x, 0.0) - _log1p_unit(f, e)
+
+
+def sigmoid(f: Formula, x: Value) -> Value:
+    """1/(1 + exp(-x)), as exp(x)/(1 + exp(x)) below 0."""
+    e = _falling(f, f.absolute(x))
+    return f.select(x < 0.0, e, 1.0) / (1.0 + e)
+
+
+def tanh(f: Formula, x: Value) -> Value:
+    """The hyperbolic tangent: e/(e + 2) of e = expm1(2*|x|).
+
+    A quotient of polynomials would save a third of the operations, but is off by 5 units in the
+    last place and above 1 near where it ends.
+    """
+    t, m = _expm1_reduced(f, f.once(2.0 * f.at_most(f.absolute(x), f.pick(10.0, 22.0))))
+    scale = f.once(_power_of_two(f, t, 0))
+    e = f.once(f.fma(scale, m, scale - 1.0))
+    return f.signed_as(f.once(e / (e + 2.0)), x)
+
+
+def sech2(f: Formula, x: Value) -> Value:
+    """1/cosh(x)**2 = 4*e/(1 + e)**2 of e = exp(-2*|x|)."""
+    y, last = exp_parts(f, f.once(-2.0 * f.absolute(x)))
+    e = f.once(y * last)
+    return y * (4.0 / f.fma(e, 2.0 + e, 1.0)) * last

@@ -1,0 +1,202 @@
+"""The native schedule: values, tiles, lanes, groups and kernels, on programs written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from codegen.dtypes import WIDTH
+from codegen.llvm.clusters import Graph
+from codegen.llvm.cost import KEPT, cycles, tile
+from codegen.llvm.schedule import native, plain
+from codegen.llvm.target import SHIPPED, X86_64_AVX512, Target
+from codegen.loops.directives import Epilogue, RegisterBlock
+from codegen.loops.finding import writes
+from codegen.loops.interpret import interpret
+from codegen.loops.listing import listing
+from codegen.loops.nest import Call, For, Loops, Part
+from codegen.loops.verify import verify
+from codegen.loops.walk import inside
+from tests.codegen import schedules
+from tests.codegen.nests import array, at, each, ix, nest, num, put
+from tests.codegen.schedules import arguments, loops_of
+
+MACHINES = pytest.mark.parametrize("target", SHIPPED.values(), ids=list(SHIPPED))
+NESTS: dict[str, Callable[..., Loops]] = {
+    "dense": lambda batch: schedules.dense(batch, pixel=5, unit=37),
+    "classifier": lambda batch: schedules.classifier(batch),
+    "weight_step": lambda batch: schedules.weight_step(batch, unit=17, pixel=35),
+    "column_sum": lambda batch: schedules.column_sum(batch, unit=21),
+    "embedding": lambda batch: schedules.embedding(batch),
+    "layers": lambda batch: schedules.layers(unit=9),
+    "convolution": lambda batch: schedules.convolution(batch, side=4, pooled=True),
+    "filter_gradient": lambda batch: schedules.filter_gradient(batch),
+}
+
+
+def agrees(before: Loops, after: Loops, batch: int) -> None:
+    """What the schedule gives verifies, and has the values of what it was made of."""
+    verify(after)
+    given = arguments(before, batch)
+    wanted = interpret(before, given)
+    for order in ("forward", "reversed"):
+        for a, b in zip(interpret(after, given, order), wanted, strict=True):  # type: ignore[arg-type]
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@MACHINES
+@pytest.mark.parametrize("name", list(NESTS))
+def test_values_stay_on_every_machine(name: str, target: Target) -> None:
+    loops = NESTS[name](7)
+    agrees(loops, native(loops, target, {}), 7)
+
+
+@pytest.mark.parametrize("name", list(NESTS))
+def test_one_schedule_serves_every_batch(name: str) -> None:
+    loops = NESTS[name](None)
+    made = native(loops, X86_64_AVX512, {})
+    for batch in (1, 9, 23):
+        agrees(loops, made, batch)
+
+
+@pytest.mark.parametrize("name", list(NESTS))
+def test_equal_nests_get_equal_schedules(name: str) -> None:
+    a, b = (native(NESTS[name](5), X86_64_AVX512, {}) for _ in range(2))
+    assert listing(a) == listing(b)
+    assert a.schedule == b.schedule
+
+
+def test_every_nest_of_a_dense_layer_and_its_step_has_lanes() -> None:
+    for name in ("dense", "classifier", "weight_step", "column_sum", "embedding", "layers"):
+        assert plain(native(NESTS[name](40), X86_64_AVX512, {})) == (), name
+
+
+def test_a_nest_without_lanes_is_listed() -> None:
+    turn = each(1, "turn", 40, put("t", (), "=", at("x", 0, 0)))
+    loops = nest(Part("t", (turn,)), arrays=(array("t"),), outputs=("t",))
+    assert plain(loops) == ("t",)
+    assert plain(native(loops, X86_64_AVX512, {})) == ("t",)
+
+
+def test_a_dense_layer_starts_from_its_bias_and_ends_in_its_activation() -> None:
+    loops = schedules.dense(batch=64, pixel=64, unit=64)
+    made = native(loops, X86_64_AVX512, {})
+    text = listing(made)
+    assert "product[batch_inner, unit_inner] = b[" in text
+    assert [b.name for b in made.arrays if b.role == "scratch"] == ["hidden", "w_packed"]
+    assert set(loops_of(made, "product", "vector")) == {"unit_inner 16"}
+    assert [s.name for s in made.body if isinstance(s, Part)] == ["w_packed", "product"]
+
+
+def test_an_optimizer_runs_where_its_gradient_is_made() -> None:
+    made = native(schedules.weight_step(batch=8, unit=17, pixel=35), X86_64_AVX512, {})
+    assert len(made.body) == 1
+    assert not [b for b in made.arrays if b.role == "scratch"]
+    rolled = [s for s in inside(made.body) if isinstance(s, For) and s.name == "unit_inner"]
+    assert {"serial", "unroll"} == {s.kind for s in rolled}
+
+
+def test_equal_layers_share_a_kernel_and_its_packed_operand() -> None:
+    made = native(schedules.layers(count=5, unit=16), X86_64_AVX512, {"batch": 64})
+    calls = [s for s in inside(made.body) if isinstance(s, Call)]
+    assert len(made.kernels) == 2  # the copy of a weight, the product; the first layer reads x
+    assert len(calls) == 2 * 4
+    assert len([b for b in made.arrays if b.name.endswith("_packed")]) == 2
+
+
+def test_columns_that_do_not_stay_in_a_cache_are_blocks_outside_of_the_rows() -> None:
+    loops = schedules.dense(batch=256, pixel=2048, unit=1024)
+    made = native(loops, X86_64_AVX512, {})
+    packed = made.array("w_packed")
+    assert [d.value for d in packed.dims] == [64, 2048, 16]
+    outer, inner = loops_of(made, "product")[:2]
+    assert outer == "unit_outer 64"
+    assert inner.startswith("batch_outer")
+    verify(made)
+
+
+def test_what_is_left_over_both_ways_has_parts_of_its_own_names() -> None:
+    """27 rows in tiles of 13 and 14, 40 columns in vectors of 16 and 8: four copies of each."""
+    unite = [Epilogue("gradient", "new_m"), Epilogue("gradient", "new_w")]
+    tile_ = RegisterBlock("gradient", (("unit", 14), ("pixel", 16)), lanes=True, rolled=True)
+    made = schedules.agree(schedules.weight_step(8, unit=27, pixel=40), [*unite, tile_])
+    names = [s.name for s in inside(made.body) if isinstance(s, Part) and "new_m" in s.name]
+    assert len(names) == len(set(names)) == 4
+
+
+# --- tiles ----------------------------------------------------------------------------------------
+
+
+@MACHINES
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tile_fits_the_registers_and_its_operands(target: Target, dtype: str) -> None:
+    lanes = target.lanes(WIDTH[dtype])  # type: ignore[index]
+    for rows in (1, 2, 7, 13, 64, 300):
+        for columns in (1, 3, 10, 16, 33, 64, 784):
+            for free in (False, True):
+                best = tile(rows, columns, 64, WIDTH[dtype], target, free)  # type: ignore[index]
+                vectors = -(-best.lanes // lanes)
+                assert best.rows * vectors + vectors + KEPT <= target.registers
+                assert best.rows <= rows
+                assert best.lanes <= columns
+                assert best.lanes % lanes == 0 or best.lanes == columns
+
+
+def test_a_tile_of_many_sums_hides_the_latency_of_one() -> None:
+    best = tile(64, 64, 64, 32, X86_64_AVX512)
+    assert 16 <= best.rows * best.lanes // 16 <= 28
+
+
+def test_a_free_batch_gets_tiles_that_leave_little_over() -> None:
+    assert 64 % tile(64, 64, 64, 32, X86_64_AVX512, free=True).rows < 4
+
+
+# --- lanes ----------------------------------------------------------------------------------------
+
+
+def test_lanes_cost_less_along_an_array_than_across_it() -> None:
+    row, column = ix(1, 64), ix(2, 64)
+    body = put("y", (row, column), "=", at("z", row, column))
+    stmts = (each(1, "row", 64, each(2, "column", 64, body)),)
+    along, across = (cycles(stmts, v.atom, 16, {}) for v in (column, row))  # type: ignore[arg-type]
+    assert along < across
+    assert along < cycles(stmts, None, 16, {})
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def graph() -> Graph:
+    """a = 1; b = a; c = b; d = a; a = c."""
+    stmts = [
+        put("a", (), "=", num(1)),
+        *(put(to, (), "=", at(of)) for to, of in ("ba", "cb", "da", "ac")),
+    ]
+    return Graph(stmts, writes(nest()))
+
+
+def test_statements_stay_behind_what_they_need() -> None:
+    assert [n for group in graph().order() for n in group] == [0, 1, 2, 3, 4]
+
+
+def test_a_group_may_pass_what_it_has_nothing_to_do_with() -> None:
+    found = graph()
+    assert found.merge(0, 3)
+    assert found.order() == [[0, 3], [1], [2], [4]]
+
+
+def test_groups_that_need_something_between_them_stay_apart() -> None:
+    found = graph()
+    assert not found.merge(0, 2)
+    assert not found.merge(1, 4)
+    assert found.merge(1, 2)
+    assert found.merge(0, 2)
+
+
+def test_groups_that_would_need_each_other_stay_apart() -> None:
+    stmts = [put(to, (), "=", at(of)) for to, of in ("ax", "by", "ca", "db")]
+    found = Graph(stmts, writes(nest()))
+    assert found.merge(0, 3)
+    assert not found.merge(1, 2)
