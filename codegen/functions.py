@@ -6,7 +6,8 @@ text needs for the spellings it used.
 Guarantees: one row says everything about a function: what it is, the interval of its values, and
 the measured error of the texts in units in the last place, which tests/codegen checks by
 enumeration against 60-digit arithmetic. An empty cell is an ``UnsupportedFunction`` at compile
-time, never a wrong call at run time. Every function gives NaN for a NaN argument.
+time, never a wrong call at run time. Every function gives NaN for a NaN argument, but for
+``power``: x**0 and 1**y are 1 whatever x and y are, as in C and NumPy.
 
 It does not derive, simplify or choose functions: derivatives live with the ops, above.
 """

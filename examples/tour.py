@@ -80,7 +80,7 @@ for line in derivation:
 
 stage(
     "4. Rewrites",
-    "Named rules make the same values cheaper; each says whether it may change the rounding.\n"
+    "Named rules keep the values, never dearer; each says whether it may change the rounding.\n"
     "[a -> b] counts the operations of everything before and after a step, at a batch of 32.",
 )
 for line in derivation:

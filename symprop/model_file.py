@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from symprop.data import closest
@@ -90,12 +90,20 @@ class ModelFile:
             )
         if name is not None and name not in self.names:
             found = [n for n, v in self.names.items() if isinstance(v, Mapping)]
-            raise self._unknown(name, f": its data are {some(found)}" if found else "")
+            there = f": its data are {some(found)}" if found else ""
+            raise self._unknown(name, there, (Mapping, FunctionType))
         return self.value(name or "data")
 
-    def _unknown(self, name: str, there: str) -> DeclarationError:
-        """A name that the file does not have: the one that was meant, else what is there."""
-        public = [n for n in self.names if not n.startswith("_")]
+    def _unknown(
+        self, name: str, there: str, kinds: tuple[type, ...] = (object,)
+    ) -> DeclarationError:
+        """A name that the file does not have: the one of these kinds that was meant, else what is
+        there; a module that the file imports is never meant."""
+        public = [
+            n
+            for n, v in self.names.items()
+            if isinstance(v, kinds) and not (n.startswith("_") or isinstance(v, ModuleType))
+        ]
         said = closest(name, public) or there
         return DeclarationError(f"{quoted(self.path)} has no name {quoted(name)}{said}")
 

@@ -325,6 +325,8 @@ def test_train_takes_batches_and_refuses_what_does_not_fit(model: Path) -> None:
     assert said.endswith("has no name 'nothing': its data are 'data'")
     said = refused("train", f"{model}:step", "--data", "daten")
     assert said.endswith("has no name 'daten'; did you mean 'data'?")
+    said = refused("train", f"{model}:step", "--data", "nope")  # the file's np is no data
+    assert said.endswith("has no name 'nope': its data are 'data'")
     model.write_text(MODEL.replace("data = {", "other = {"), encoding="utf-8")
     assert "has no data" in refused("train", f"{model}:step")
 
