@@ -22,7 +22,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-__all__ = ["source_file"]
+__all__ = ["cache_home", "source_file"]
 
 KEPT = 500  # some megabytes; a process that still runs an older text only loses its lines
 _OURS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*_[0-9a-f]{16}\.py")
@@ -73,7 +73,7 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
-def _cache_home() -> Path:
+def cache_home() -> Path:
     """Where this system keeps what a user can do without.
 
     Raises RuntimeError for a user without a home.
@@ -91,7 +91,7 @@ def _cache_home() -> Path:
 def _folder() -> Path:
     """The folder of the texts, private to this user; a temporary one where that cannot be had."""
     try:
-        home = _cache_home() / "symprop"
+        home = cache_home() / "symprop"
         folder = home / "texts"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _private(home) and _private(folder):

@@ -3,6 +3,7 @@
     symprop explain|source|derive FILE:NAME     read a loss
     symprop train|diagnose FILE:NAME            run it on the data of the file
     symprop train digits                        the network that comes with symprop
+    symprop export FILE:NAME --to FOLDER        a library for C, with header and self-test
     symprop doctor                              what is installed
 
 In: a command line.
@@ -23,8 +24,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from symprop.backends import BACKENDS
 from symprop.commands import TEXTS, Answer
-from symprop.pipeline import BACKENDS
+from symprop.export import TARGETS
 
 __all__ = ["app", "main"]
 
@@ -270,6 +272,30 @@ def digits(epochs: int, batch_size: int, seed: int, rate: float, out: Path) -> N
     files = example.trained_files(trainer)
     checkpoint.write_folder(out, files)
     typer.echo(f"written to {out}: {', '.join(files)}")
+
+
+@app.command()
+def export(
+    model: Model,
+    to: Annotated[Path, typer.Option(help="Folder to make.")],
+    target: Annotated[str, typer.Option(help=f"The machine: {choices(TARGETS)}.")] = "host",
+    name: Annotated[
+        str | None, typer.Option(help="Of the functions.", show_default="that of the folder")
+    ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Name of the batch that the self-test records."),
+    ] = None,
+    seed: Seed = 0,
+    rate: Rate = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a step as a library for C: object, shared library, header, self-test, weights."""
+    from symprop import commands
+    from symprop.model_file import open_model
+
+    run = commands.Run(sample, None, seed, rate)
+    show(commands.export(open_model(model), run, commands.To(to, target, name)), as_json)
 
 
 @app.command()

@@ -18,15 +18,17 @@ import numpy as np
 
 from codegen.listing import listing
 from symprop import checkpoint
+from symprop.backends import BACKENDS
 from symprop.data import closest
 from symprop.errors import DataError, DeclarationError, listed, quoted
 from symprop.expression import Expr
 from symprop.model_file import LOSS_FIRST, STEP_FIRST, ModelFile, as_loss
-from symprop.pipeline import BACKENDS
 from symprop.training import Trainer, TrainingStep, training_step
 from symprop.walk import leaves
 
-__all__ = ["Answer", "derive", "diagnose", "explain", "source", "train"]
+__all__ = ["Answer", "derive", "diagnose", "explain", "export", "source", "train"]
+
+SAMPLE = 5  # examples that the self-test of an export records
 
 # Texts that are printed on the way to a backend's.
 TEXTS: dict[str, Callable[[Any], str]] = {
@@ -216,6 +218,29 @@ def train(file: ModelFile, run: Run, fit: Fit, quiet: bool) -> Answer:
         lines.append(f"written to {fit.out}: {', '.join(files)}")
     columns = {name: [finite(v) for v in values] for name, values in history.items()}
     return Answer("\n".join(lines), {"history": columns, "files": written})
+
+
+@dataclass(frozen=True)
+class To:
+    """Where and for what to export; `name` is None where the folder's is meant."""
+
+    folder: Path
+    target: str
+    name: str | None
+
+
+def export(file: ModelFile, run: Run, to: To) -> Answer:
+    """A step as a library for C."""
+    trainer = trainer_of(file, run)
+    sample = None if run.data is None else file.data(run.data)
+    if sample is not None:
+        if not isinstance(sample, Mapping):
+            raise DataError(
+                f"{quoted(run.data)} must be arrays by name, of which --sample takes some"
+            )
+        sample = some_examples(trainer, sample, SAMPLE, run.seed)
+    done = trainer.export(to.folder, to.target, to.name, sample)
+    return Answer(str(done), done.to_json())
 
 
 def numbers(entry: Mapping[str, float]) -> str:

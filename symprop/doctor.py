@@ -14,8 +14,8 @@ from ctypes.util import find_library
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+from symprop.backends import BACKENDS
 from symprop.errors import install
-from symprop.pipeline import BACKENDS
 
 __all__ = ["Fact", "facts", "report"]
 
@@ -31,13 +31,11 @@ class Extra(NamedTuple):
 
 
 OPTIONAL = (
+    Extra("llvmlite", "the backend native", "native"),
     Extra("numba", "the backend numba", "numba"),
     Extra("matplotlib", "history.plot()", "plot"),
     Extra("scikit-learn", "the digits of `symprop train digits`", "examples"),
 )
-# What a backend needs beyond what symprop requires.
-NEEDS: dict[str, tuple[str, ...]] = {"numpy": (), "numba": ("numba",), "numba-cuda": ("numba",)}
-DEVICES = ("numba-cuda",)  # backends that need a device
 
 
 class Fact(NamedTuple):
@@ -81,8 +79,8 @@ def facts() -> list[Fact]:
 
 def backend(name: str) -> Fact:
     """Whether a backend can run here."""
-    missing = [p for p in ("numpy", *NEEDS[name]) if installed(p) is None]
-    if not missing and name in DEVICES and not device():
+    missing = [p for p in ("numpy", *BACKENDS[name].needs) if installed(p) is None]
+    if not missing and BACKENDS[name].device and not device():
         missing = ["a CUDA device, or NUMBA_ENABLE_CUDASIM=1 for Numba's simulator of one"]
     detail = f"needs {', '.join(missing)}" if missing else "ready"
     return Fact(f"backend {name}", "backend", not missing, detail)

@@ -13,20 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from codegen.program import Dtype, Program
+from symprop import recall
 from symprop.arguments import check_leaves
-from symprop.data import prepare, storage_dtype
-from symprop.errors import DataError, DeclarationError, UnsupportedError, listed, quoted
+from symprop.backends import BACKENDS, Emitted, NativeCode, check_backend
+from symprop.data import Door, storage_dtype
+from symprop.errors import DataError, DeclarationError, UnsupportedError, quoted
 from symprop.expression import Expr
 from symprop.graph import Leaf, Node
-from symprop.pipeline import BACKENDS, PASSES, Stage, Work, run, united
+from symprop.pipeline import PASSES, Stage, Work, run, united
 from symprop.walk import leaves
 
 if TYPE_CHECKING:
+    from codegen.llvm.calling import Caller
+    from codegen.llvm.kept import ObjectCode
+    from codegen.llvm.native import Native
     from codegen.loops.nest import Loops
 
 __all__ = ["Compiled", "Function", "compile", "compile_program"]
@@ -38,20 +43,44 @@ WIDTHS = ("float32", "float64")
 # --- compiled programs ---------------------------------------------------------------------------
 
 
+class _Face(NamedTuple):
+    """What a program gives back: its outputs; those names of arrays that were there before a call
+    (arguments, constants); the leaves that a call changes."""
+
+    outputs: tuple[str, ...]
+    given: frozenset[str]
+    changed: frozenset[str]
+
+
 @dataclass(frozen=True)
 class Compiled:
-    """A program, its text and the function that the text defines, each made when asked for."""
+    """A program, its text and the function that the text defines, each made when asked for.
+
+    ``leaves`` are to be handed in, in the order of the text's arguments, and ``declared`` all that
+    may be. ``found`` is machine code from the cache: with it no pass runs before its result is
+    asked for."""
 
     work: Work
     leaves: tuple[Leaf, ...]
-    stages: tuple[Stage, ...] = field(compare=False)
     declared: tuple[Leaf, ...] = ()
+    found: ObjectCode | None = field(default=None, compare=False)
+    recall: str | None = field(default=None, compare=False)
+
+    @cached_property
+    def _passed(self) -> tuple[Work, tuple[Stage, ...]]:
+        return run(self.work, PASSES[:-1])
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What each pass did."""
+        return self._passed[1]
 
     @property
     def program(self) -> Program:
         """The program that runs."""
-        assert self.work.program is not None
-        return self.work.program
+        program = self._passed[0].program
+        assert program is not None
+        return program
 
     @property
     def inputs(self) -> tuple[Leaf, ...]:
@@ -60,27 +89,68 @@ class Compiled:
 
     @cached_property
     def loops(self) -> Loops:
-        """The program as nests of loops, under the schedule that loop backends print."""
+        """The program as nests of loops: as they run, or as loop backends print them."""
+        if self.native is not None:
+            return self.native.loops
         from codegen.numba_text import scheduled
 
         return scheduled(self.program)
 
     @cached_property
-    def _text(self) -> str:
-        return run(self.work, PASSES[-1:])[0].source
+    def _names(self) -> tuple[str, ...]:
+        return tuple(leaf.name for leaf in self.leaves)
+
+    @cached_property
+    def _emitted(self) -> Emitted:
+        emitted = run(self._passed[0], PASSES[-1:])[0].emitted
+        assert emitted is not None
+        return emitted
+
+    @property
+    def native(self) -> Native | None:
+        """The program as machine code, where that is what runs."""
+        if self.work.backend != "native":
+            return None
+        assert isinstance(self._emitted, NativeCode)
+        return self._emitted.native
 
     @cached_property
     def _run(self) -> Callable[..., Any]:
-        return BACKENDS[self.work.backend].build(self._text, self.program.name)
+        if self.work.backend != "native":
+            return self._emitted.function
+        from codegen.llvm.kept import loaded
 
-    def source(self) -> str:
-        """The text, as it runs."""
-        return self._text
+        if self.found is not None:
+            return loaded(self.found)
+        assert isinstance(self._emitted, NativeCode)
+        return self._emitted.kept(self.recall)
+
+    @property
+    def caller(self) -> Caller | None:
+        """The machine code as a function of arrays, where that is what runs."""
+        return cast("Caller", self._run) if self.work.backend == "native" else None
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether what runs was compiled before, by this process or another one."""
+        native = self.native if self.found is None else None
+        return self.found is not None or (native is not None and native.object.kept)
+
+    def source(self, language: str | None = None) -> str:
+        """The text as it runs; or, labelled so, that of another backend for the same program."""
+        own = self.work.backend
+        if language is None or language == own or (language == "llvm" and own == "native"):
+            return self._emitted.source
+        name = "native" if language == "llvm" else language
+        check_backend(name)
+        text = BACKENDS[name].emit(self.program).source
+        sign = ";" if BACKENDS[name].language == "LLVM" else "#"
+        return f"{sign} Equivalent, and not what runs: that is the backend {own}.\n{text}"
 
     def call(self, arrays: Arrays) -> tuple[Any, ...]:
         """The outputs for arrays by name that are already as they are stored (unchecked)."""
-        results = self._run(*(arrays[leaf.name] for leaf in self.leaves))
-        return (results,) if len(self.program.outputs) == 1 else tuple(results or ())
+        results = self._run(*[arrays[name] for name in self._names])
+        return (results,) if len(self.work.outputs) == 1 else tuple(results or ())
 
     def build(self) -> None:
         """Compile the text now: with Numba this takes seconds, which else the first call takes."""
@@ -89,10 +159,25 @@ class Compiled:
     @cached_property
     def _shared(self) -> tuple[bool, ...]:
         """Which outputs the text returns as they are: an argument, a constant, one output twice."""
-        outputs = self.program.outputs
-        kept = {b.name for b in self.program.arguments}
-        kept |= {b.name for b in self.program.buffers if b.role == "constant"}
-        return tuple(o in kept or o in outputs[:k] for k, o in enumerate(outputs))
+        outputs, given = self._face.outputs, self._face.given
+        return tuple(o in given or o in outputs[:k] for k, o in enumerate(outputs))
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The leaves, by name, whose arrays are changed in place."""
+        return self._face.changed
+
+    @cached_property
+    def _face(self) -> _Face:
+        if self.found is not None:
+            i = self.found.interface
+            given = {b.name: b.label for b in i.arguments}
+            known = frozenset([*given, *(b.name for b in i.constants)])
+            return _Face(i.outputs, known, frozenset(given[n] for n in i.writes))
+        p = self.program
+        given = {b.name: b.label for b in p.arguments}
+        known = frozenset([*given, *(b.name for b in p.buffers if b.role == "constant")])
+        return _Face(p.outputs, known, frozenset(given[n] for n in p.updates))
 
     def call_apart(self, arrays: Arrays) -> tuple[np.ndarray[Any, Any], ...]:
         """The same as ``call``, but results that the caller may write to.
@@ -130,21 +215,43 @@ def compile_program(
         DeclarationError: for two leaves of one name, or a state updated twice.
         UnsupportedError: for a backend or a width that does not exist.
     """
-    _check_backend(backend, dtype)
+    check_backend(backend)
+    check_width(dtype)
     titles = [*names, *([""] * (len(outputs) - len(names)))]
     named = tuple((title_, _node(o)) for title_, o in zip(titles, outputs, strict=True))
     pairs = united([(_target(s), _node(new)) for s, new in updates])
     work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)
     check_leaves(work.roots)
     lost = (leaf for o in outputs for leaf in o.sources)
-    known = dict.fromkeys([*leaves(work.roots), *lost])
-    declared = tuple(leaf for leaf in known if leaf.kind != "constant")
+    every = dict.fromkeys([*leaves(work.roots), *lost])
+    declared = tuple(leaf for leaf in every if leaf.kind != "constant")
     work = replace(work, declared=declared)
-    work, stages = run(work, PASSES[:-1])
-    assert work.program is not None
     by_name = {leaf.name: leaf for leaf in (*declared, *(leaf for leaf, _ in work.updates))}
-    handed = tuple(by_name[b.label] for b in work.program.arguments)
-    return Compiled(work, handed, stages, declared)
+    known, found = _recalled(work)
+    if found is not None and all(b.label in by_name for b in found.interface.arguments):
+        handed = tuple(by_name[b.label] for b in found.interface.arguments)
+        return Compiled(work, handed, declared, found)
+    made = Compiled(work, (), declared, None, known)
+    passed, _ = made._passed
+    assert passed.program is not None
+    by_name |= {leaf.name: leaf for leaf, _ in passed.updates}
+    handed = tuple(by_name[b.label] for b in passed.program.arguments)
+    ready = replace(made, leaves=handed)
+    ready.__dict__["_passed"] = made._passed
+    return ready
+
+
+def _recalled(work: Work) -> tuple[str | None, ObjectCode | None]:
+    """The name of a program's machine code, and the code where the cache has it."""
+    if work.backend != "native":
+        return None, None
+    try:
+        from codegen.llvm.kept import called
+
+        known = recall.name(work)
+    except (ModuleNotFoundError, NotImplementedError):  # said where the program is to run
+        return None, None
+    return known, None if known is None else called(known)
 
 
 def _node(value: Any) -> Node:
@@ -166,11 +273,8 @@ def _target(value: Any) -> Leaf:
     return node
 
 
-def _check_backend(backend: str, dtype: str) -> None:
-    if backend not in BACKENDS:
-        raise UnsupportedError(
-            f"the backend {quoted(backend)} does not exist: choose one of {listed(BACKENDS)}"
-        )
+def check_width(dtype: str) -> None:
+    """Refuse what "float" cannot be."""
     if dtype not in WIDTHS:
         raise UnsupportedError(f"a function computes in float32 or float64, not in {quoted(dtype)}")
 
@@ -204,14 +308,13 @@ class Function:
 
     def __init__(self, compiled: Compiled, dtype: str, check_finite: bool, several: bool) -> None:
         self.compiled, self.dtype = compiled, dtype
-        self.check_finite, self._several = check_finite, several
+        self._several = several
         self.leaves = compiled.leaves
         self.inputs = [leaf.name for leaf in compiled.leaves]
         # Declared, but simplified away: may be handed in all the same.
-        self._ignored = [leaf.name for leaf in compiled.declared if leaf not in compiled.leaves]
-        given = {b.name: b.label for b in compiled.program.arguments}
-        changed = {given[n] for n in compiled.program.updates}
-        self._changed = [leaf for leaf in compiled.leaves if leaf.name in changed]
+        ignored = [leaf.name for leaf in compiled.declared if leaf not in compiled.leaves]
+        self._door = Door(self.leaves, dtype, ignored=ignored, check_finite=check_finite)
+        self._changed = [leaf for leaf in compiled.leaves if leaf.name in compiled.changed]
 
     @property
     def program(self) -> Program:
@@ -235,13 +338,7 @@ class Function:
         if arrays is not None and named:
             raise DataError("hand in one mapping or keywords, not both")
         given = named if arrays is None else arrays
-        ready, _ = prepare(
-            given,
-            self.leaves,
-            self.dtype,
-            check_finite=self.check_finite,
-            ignored=self._ignored,
-        )
+        ready, _ = self._door(given)
         for leaf in self._changed:
             if ready[leaf.name] is not given[leaf.name] or not ready[leaf.name].flags.writeable:
                 raise DataError(

@@ -9,9 +9,10 @@
     emit      the program as the text of a backend                          codegen.numpy_text,
               (numba: as nests under the default schedule first)            codegen.numba_text
               (numba-cuda: nests under the one for threads)            codegen.numba_cuda_text
+              (native: nests under the schedule of a machine)              codegen.llvm.native
 
 In: ``Work``: named outputs, updates, a backend, a width for "float". Out: the same with a program
-and its text; ``symprop.function`` makes functions of them.
+and what a backend makes of it; ``symprop.function`` makes functions of them.
 
 Guarantees: each pass keeps the value of every output; ``symprop.verify.check_passes`` shows it
 with the oracle and names the first pass that does not. Equal declarations give equal bytes.
@@ -21,12 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from codegen.names import identifier
 from codegen.program import Dtype, Program
 from symprop import walk
-from symprop.errors import DeclarationError, UnsupportedError, at, install, quoted
+from symprop.backends import BACKENDS, Emitted
+from symprop.errors import DeclarationError, UnsupportedError, at, quoted
 from symprop.graph import (
     Leaf,
     Node,
@@ -42,9 +44,7 @@ from symprop.settle import name_sources, settled
 from symprop.walk import topological
 
 __all__ = [
-    "BACKENDS",
     "PASSES",
-    "Backend",
     "Pass",
     "Stage",
     "Work",
@@ -54,78 +54,6 @@ __all__ = [
 ]
 
 Update = tuple[Leaf, Node]
-
-
-# --- backends ------------------------------------------------------------------------------------
-
-
-class Backend(NamedTuple):
-    """A way to run a program: its text, and the function that the text defines."""
-
-    emit: Callable[[Program], str]
-    build: Callable[[str, str], Callable[..., Any]]
-
-
-def _numpy_emit(program: Program) -> str:
-    from codegen.numpy_text import emit
-
-    return emit(program)
-
-
-def _numpy_build(source: str, name: str) -> Callable[..., Any]:
-    from codegen.build import build
-
-    return build(source, name)
-
-
-def _numba_emit(program: Program) -> str:
-    from codegen.numba_text import emit
-
-    return emit(program)
-
-
-def _numba_build(source: str, name: str) -> Callable[..., Any]:
-    from codegen.build import build_numba
-
-    try:
-        return build_numba(source, name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("numba", "llvmlite"):
-            raise
-        raise UnsupportedError(
-            f'the backend "numba" needs the package numba: run  {install("numba")}'
-        ) from error
-
-
-def _numba_cuda_emit(program: Program) -> str:
-    from codegen.numba_cuda_text import emit
-
-    return emit(program)
-
-
-def _numba_cuda_build(source: str, name: str) -> Callable[..., Any]:
-    from codegen.build import build_numba_cuda
-
-    try:
-        return build_numba_cuda(source, name)
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("numba", "numba_cuda", "llvmlite"):
-            raise
-        raise UnsupportedError(
-            f'the backend "numba-cuda" needs the package numba: run  {install("numba>=0.68")}'
-        ) from error
-    except RuntimeError as error:
-        raise UnsupportedError(
-            'the backend "numba-cuda" needs a CUDA device, or Numba\'s simulator of one: set '
-            "NUMBA_ENABLE_CUDASIM=1 in the environment before Python starts"
-        ) from error
-
-
-BACKENDS: dict[str, Backend] = {
-    "numpy": Backend(_numpy_emit, _numpy_build),
-    "numba": Backend(_numba_emit, _numba_build),
-    "numba-cuda": Backend(_numba_cuda_emit, _numba_cuda_build),
-}
 
 
 # --- passes --------------------------------------------------------------------------------------
@@ -144,7 +72,7 @@ class Work:
     declared: tuple[Leaf, ...] = ()
     doc: str = ""
     program: Program | None = None
-    source: str = ""
+    emitted: Emitted | None = None
 
     @property
     def roots(self) -> list[Node]:
@@ -218,7 +146,7 @@ def _verify(work: Work) -> Work:
 
 def _emit(work: Work) -> Work:
     assert work.program is not None
-    return replace(work, source=BACKENDS[work.backend].emit(work.program))
+    return replace(work, emitted=BACKENDS[work.backend].emit(work.program))
 
 
 PASSES: tuple[Pass, ...] = (

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codegen.aligned import aligned_copy
 from symprop.batches import Stream, Totals, check_count
-from symprop.data import Arrays, Leaf, prepare
+from symprop.data import Arrays, Door, Leaf
 from symprop.errors import DataError, DeclarationError, UnsupportedError
 from symprop.expression import Expr
 from symprop.function import compile_program
@@ -46,9 +47,11 @@ class Runner:
         self.columns = ["loss", *recipe.metrics]
         shown = [*recipe.outputs.values(), recipe.loss, *recipe.metrics.values()]
         everything = [*shown, *(e for pair in recipe.updates for e in pair)]
-        self.arrays: Arrays = dict(initial_values(everything, seed=seed, dtype=dtype))
+        started = initial_values(everything, seed=seed, dtype=dtype)
+        self.arrays: Arrays = {name: aligned_copy(array) for name, array in started.items()}
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self.parameters = tuple(n for n in self.arrays if known[n].kind == "parameter")
+        self._doors: dict[int, tuple[Any, Door]] = {}
         self._data = tuple(n for n, leaf in known.items() if leaf.kind in ("input", "scalar"))
         self.example = example_dim(self._inputs(self.step))
         leading = (leaf for leaf in known.values() if leads(leaf, self.example))
@@ -88,11 +91,17 @@ class Runner:
 
     def prepare(self, compiled: Any, data: Mapping[str, Any]) -> Arrays:
         """The user's arrays, checked and converted for this program."""
-        wanted = self._inputs(compiled)
-        arrays, _ = prepare(
-            data, wanted, self.dtype, ignored=self._data, check_finite=self.check_finite
-        )
+        arrays, _ = self._door(compiled)(data)
         return arrays
+
+    def _door(self, compiled: Any) -> Door:
+        """The checks of the arrays for this program, made ready once."""
+        known = self._doors.get(id(compiled))  # which is kept beside its door, so its id stays its
+        if known is None:
+            wanted = self._inputs(compiled)
+            door = Door(wanted, self.dtype, ignored=self._data, check_finite=self.check_finite)
+            known = self._doors[id(compiled)] = compiled, door
+        return known[1]
 
     def split_names(self, arrays: Iterable[str]) -> list[str]:
         """The inputs whose first axis counts examples."""

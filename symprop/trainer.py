@@ -13,7 +13,7 @@ It knows no backend and no layer; the loop of `fit` is `symprop.fitting`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,26 @@ import numpy as np
 
 from symprop import checkpoint
 from symprop.batches import check_iterable
+from symprop.binding import Binding
 from symprop.data import Arrays
-from symprop.errors import DataError
+from symprop.errors import DataError, UnsupportedError, quoted
 from symprop.fitting import Fitting, Plan
 from symprop.history import History
 from symprop.progress import interrupts_held
 from symprop.runner import Runner
 
 if TYPE_CHECKING:
+    from symprop.export import Export
     from symprop.training import TrainingStep
 
 __all__ = ["Trainer"]
+
+
+UNBOUND = "no data is bound: call trainer.bind(batch) first, or hand a batch to trainer.step"
+
+
+def _unbound() -> float:
+    raise DataError(UNBOUND)
 
 
 class Trainer:
@@ -44,6 +53,8 @@ class Trainer:
         self.history = History()
         self.stopping = False
         self._runner = Runner(step, backend, dtype, seed, check_finite)
+        self._bound: Binding | None = None
+        self._step: Callable[[], float] = _unbound
 
     @property
     def parameters(self) -> Mapping[str, np.ndarray[Any, Any]]:
@@ -68,15 +79,68 @@ class Trainer:
         """The step as nests of loops, scheduled."""
         return self._runner.step.loops
 
-    def source(self) -> str:
-        """The text of the step, as it runs."""
-        return str(self._runner.step.source())
+    @property
+    def from_cache(self) -> bool:
+        """Whether the machine code of the step was compiled before, and found again."""
+        return bool(self._runner.step.from_cache)
 
-    def step(self, data: Mapping[str, Any]) -> float:
-        """Train on one batch; the loss before the update.
+    def source(self, language: str | None = None) -> str:
+        """The text of the step, as it runs; or, labelled so, that of another backend.
+
+        In: "llvm" for the text of the machine code, the name of a backend, or nothing for what
+        runs. Raises UnsupportedError for a text that does not exist.
+        """
+        return str(self._runner.step.source(language))
+
+    def assembly(self) -> str:
+        """The instructions of the step as they run on this computer.
+
+        Raises UnsupportedError where no machine code runs: a text backend has none of its own.
+        """
+        native = self._runner.step.native
+        if native is None:
+            raise UnsupportedError(
+                f"the backend {quoted(self.backend)} runs no machine code of symprop: compile the "
+                'step with the backend "native" to see its assembly'
+            )
+        return str(native.assembly)
+
+    def bind(
+        self,
+        data: Mapping[str, Any],
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Keep data for `step()` and `run(n)`, which then need not be handed any.
+
+        In: one batch, copied; or whole arrays and a `batch_size`, from which each step takes the
+        next examples, in a new order every epoch with `shuffle`, drawn from `seed`.
+        Out: the arrays that are read, by name: what is written into them the next step sees.
+        Raises DataError for data that does not fit, before anything changes.
+        """
+        self._bound = Binding(self._runner, data, batch_size, shuffle, seed)
+        self._step = self._bound.step
+        return MappingProxyType(self._bound.arrays)
+
+    def run(self, steps: int) -> np.ndarray[Any, Any]:
+        """Train for so many steps on the bound data; their losses, float64.
+
+        Ctrl-C is raised between two steps; `stop`, from another thread, ends it there as well, and
+        the losses so far are returned. Raises DataError where no data is bound.
+        """
+        if self._bound is None:
+            raise DataError(UNBOUND)
+        return self._bound.run(steps)
+
+    def step(self, data: Mapping[str, Any] | None = None) -> float:
+        """Train on one batch, or on the bound data where none is handed in; the loss before the
+        update.
 
         The first call compiles the text (seconds with Numba); Ctrl-C is not held back meanwhile.
         """
+        if data is None:
+            return self._step()
         runner = self._runner
         arrays = runner.prepare(runner.step, data)
         runner.step.build()
@@ -159,8 +223,11 @@ class Trainer:
         return Fitting(self, self._runner, data, plan, callbacks, progress).run()
 
     def stop(self) -> None:
-        """Ask `fit` to end after the step at hand: for callbacks; the epoch is still recorded."""
+        """Ask `fit` or `run` to end after the step at hand: for callbacks and other threads; the
+        epoch is still recorded."""
         self.stopping = True
+        if self._bound is not None:
+            self._bound.stopping = True
 
     # --- files and copies ----------------------------------------------------------------------
 
@@ -190,6 +257,30 @@ class Trainer:
         Guarantees: nothing changes unless every name, shape and dtype fits.
         """
         self._take(checkpoint.read_weights(path, self._runner.arrays))
+
+    def export(
+        self,
+        folder: str | os.PathLike[str],
+        target: str = "host",
+        name: str | None = None,
+        sample: Mapping[str, Any] | None = None,
+    ) -> Export:
+        """Write the step and the outputs as a library for C, whole or not at all.
+
+        Args:
+            folder: what to make; one that an export made is replaced.
+            target: the machine it is for: "host", this one, or one of `symprop.export.TARGETS`,
+                such as "x86-64-v3" (any PC since about 2013) or "aarch64".
+            name: what the functions' names begin with; that of the folder where not said.
+            sample: the batch that the self-test records; random numbers where not said.
+
+        Out: what was written; it prints. `prop.load(folder)` runs it again.
+        Raises UnsupportedError for a machine that is not known or without llvmlite, and DataError
+        for a folder that holds other files, or numbers that are not finite.
+        """
+        from symprop.export import export
+
+        return export(self._runner, folder, target, name, sample)
 
     def _take(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         with interrupts_held():

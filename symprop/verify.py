@@ -142,7 +142,7 @@ def check_passes(
     for one in pipeline.PASSES if passes is None else passes:
         before = work.roots
         work = one.apply(work)
-        if work.source:
+        if work.emitted is not None:
             found = _run(work, values)
         elif work.program is not None or work.roots == before:
             continue
@@ -166,7 +166,8 @@ def _run(work: pipeline.Work, values: Mapping[str, Any]) -> list[Any]:
     """What the emitted function returns and writes, in the order of the roots."""
     program = work.program
     assert program is not None
-    run = pipeline.BACKENDS[work.backend].build(work.source, program.name)
+    assert work.emitted is not None
+    run = work.emitted.function
     arrays = {}
     for b in program.arguments:
         arrays[b.label] = np.array(values[b.label], dtype=b.dtype)

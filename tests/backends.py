@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from symprop import doctor
-from symprop.pipeline import BACKENDS
+from symprop.backends import BACKENDS
 
 __all__ = ["every_backend", "parameters"]
 

@@ -19,7 +19,7 @@ import pytest
 from backends import every_backend
 
 import symprop as prop
-from symprop.pipeline import BACKENDS
+from symprop.backends import BACKENDS
 from symprop.progress import interrupts_held
 
 

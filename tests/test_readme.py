@@ -16,7 +16,7 @@ from symprop import cli
 from symprop.clipping import CLIPPERS
 from symprop.ops.losses import LOSSES
 from symprop.optimizers import OPTIMIZERS
-from symprop.pipeline import BACKENDS
+from symprop.backends import BACKENDS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

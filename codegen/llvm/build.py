@@ -12,15 +12,16 @@ installed, and RuntimeError, LLVM's own words, for text that is not valid.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
 from typing import Any
 
 from codegen.llvm.target import Target
 
-__all__ = ["Library", "assembly", "compile", "load", "object_code"]
+__all__ = ["SETTING", "Library", "assembly", "compile", "load", "object_code", "united"]
 
+SETTING = {"opt": 1, "reloc": "pic", "codemodel": "small"}  # of the code generator
 _count = count()
 
 
@@ -53,6 +54,23 @@ def assembly(ir: str, target: Target) -> str:
     """The instructions, for a reader."""
     found: str = _machine(target).emit_assembly(_module(ir))
     return found
+
+
+def united(ir: str, parts: Sequence[tuple[str, str, str]]) -> str:
+    """One module of a text that declares functions and of others that define them.
+
+    A part is (its text, its function's name, what the first text calls that); nobody outside sees
+    the function any more.
+    """
+    whole = _module(ir)
+    for text, name, called in parts:
+        part = _module(text)
+        part.get_function(name).name = called
+        whole.link_in(part)
+    for _, _, called in parts:
+        whole.get_function(called).linkage = "internal"
+    whole.verify()
+    return str(whole)
 
 
 def compile(ir: str, target: Target) -> Library:
@@ -94,7 +112,7 @@ def _machine(target: Target) -> Any:
     llvm.initialize_all_asmprinters()
     found = llvm.Target.from_triple(target.triple)
     return found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=1, reloc="pic", codemodel="small"
+        cpu=target.cpu, features=target.features, **SETTING
     )
 
 

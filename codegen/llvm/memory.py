@@ -1,7 +1,7 @@
 """Where scratch lies: one arena, storage shared by values that are not alive at the same time.
 
-In: a ``Loops`` (scheduled or not) and the size of each dimension. Out: a ``Plan``: an offset in
-bytes for every scratch array of the program and of its kernels, and how large the arena is.
+In: a ``Loops`` (scheduled or not). Out: a ``Plan``: for every scratch array of the program and of
+its kernels a region and an offset in it (``codegen.llvm.arena``).
 
     lives     from the first statement that mentions an array to the last one; statements are
               those of the body, parts opened; a loop is one statement. What is handed out lives to
@@ -10,11 +10,14 @@ bytes for every scratch array of the program and of its kernels, and how large t
     in place  an array takes over the storage of another one that ends in the statement it begins
               in, where that is a nest in which each turn reads its own element of the one before it
               stores its own element of the other
+    regions   arrays that grow alike lie together: one region for those of constant size, one for
+              those that grow with ``batch``, one for ``batch * time``, ... A region is scaled as a
+              whole, so places are found once, and hold for all sizes
     places    the largest first, each as low as it goes beside those that live when it does
 
 Guarantees: two arrays share a byte only if one ends before the other begins, or by ``in place``;
-offsets are multiples of ``ALIGNMENT``; deterministic. A plan serves all smaller sizes as well,
-where no array grows when a dimension shrinks: places do not depend on how much of one is used.
+offsets are multiples of ``ALIGNMENT``; deterministic. The arena is affine in a dimension that
+sizes are affine in (from 1 on). Offsets made for some sizes serve all smaller ones as well.
 
 It covers the scratch of ``codegen.llvm.layout``, large locals included. Arguments and constants
 have storage of their own; small locals are on the stack or in registers.
@@ -24,51 +27,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
+from codegen.aligned import ALIGNMENT
 from codegen.dtypes import WIDTH
-from codegen.index import Ix, Loop, evaluate
+from codegen.index import Dim, Floor, Ix, Loop
+from codegen.llvm.arena import Monomial, Name, Plan, Region, Slot
 from codegen.llvm.layout import layout, local_bytes
 from codegen.loops.known import arrays_in
 from codegen.loops.nest import Call, For, Loops, Part, Stmt, Store, When
 from codegen.loops.walk import gathered, inside, loads
+from codegen.polynomial import Poly, product
 from codegen.program import Buffer
 from codegen.ranges import injective
 
-__all__ = ["ALIGNMENT", "Plan", "Slot", "plan"]
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
-
-Name = tuple[str, str]  # the kernel ("" for the program) and the array
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Storage of one array: ``size`` bytes from ``offset`` on, while statements ``first`` to
-    ``last`` of its body run; ``over`` is the array whose storage it takes over, or ""."""
-
-    kernel: str
-    array: str
-    offset: int
-    size: int
-    first: int
-    last: int
-    over: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An arena of ``total`` bytes."""
-
-    slots: tuple[Slot, ...]
-    total: int
-
-    def offset(self, array: str, kernel: str = "") -> int:
-        """Where an array of the program, or of a kernel, begins."""
-        for slot in self.slots:
-            if (slot.kernel, slot.array) == (kernel, array):
-                return slot.offset
-        raise KeyError(array)
+__all__ = ["plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +70,15 @@ class _Value:
         return any(a.meets(b) for a in self.lives for b in other.lives)
 
 
-def plan(loops: Loops, sizes: Mapping[str, int], in_place: bool = True) -> Plan:
-    """Places for all scratch, for these sizes."""
+def plan(loops: Loops, in_place: bool = True) -> Plan:
+    """Places for all scratch."""
     lives = _Lives(loops)
     arrays = lives.arrays()
     used = {name: lives.of(name).last >= 0 for name in arrays}
-    size = {name: _bytes(b, sizes) if used[name] else 0 for name, b in arrays.items()}
+    size = {name: _size(b) if used[name] else ((), 0) for name, b in arrays.items()}
     over = _taken_over(loops, lives, arrays) if in_place else {}
     heirs = {old: new for new, old in over.items()}
-    values: list[_Value] = []
+    values: dict[Monomial, list[_Value]] = {}
     of: dict[Name, _Value] = {}
     for name in arrays:
         if name in over:
@@ -114,23 +86,51 @@ def plan(loops: Loops, sizes: Mapping[str, int], in_place: bool = True) -> Plan:
         chain = [name]
         while chain[-1] in heirs:
             chain.append(heirs[chain[-1]])
-        values.append(_Value(max(size[n] for n in chain), tuple(map(lives.of, chain))))
-        of.update(dict.fromkeys(chain, values[-1]))
-    total = _placed(values)
+        value = _Value(max(size[n][1] for n in chain), tuple(map(lives.of, chain)))
+        values.setdefault(size[name][0], []).append(value)
+        of.update(dict.fromkeys(chain, value))
+    scales = sorted(values, key=lambda scale: (len(scale), scale))
+    regions = tuple(Region(scale, _placed(values[scale])) for scale in scales)
     slots: list[Slot] = []
     for name in arrays:
         life, before = lives.of(name), over.get(name, ("", ""))[1]
-        slots.append(Slot(*name, of[name].offset, size[name], life.first, life.last, before))
-    return Plan(tuple(slots), total)
+        scale, unit = size[name]
+        region = scales.index(scale)
+        slots.append(Slot(*name, region, of[name].offset, unit, life.first, life.last, before))
+    return Plan(regions, tuple(slots))
 
 
-def _bytes(array: Buffer, sizes: Mapping[str, int]) -> int:
+def _size(array: Buffer) -> tuple[Monomial, int]:
+    """What an array grows with, and its bytes for each point of that, rounded up."""
     bits = 8 if array.dtype == "bool" else WIDTH[array.dtype]
-    return prod(evaluate(d, {}, sizes) for d in array.dims) * bits // 8
+    total: Poly = {(): bits // 8}
+    for d in array.dims:
+        total = product(total, _most(d))
+    names = sorted({name for key in total for name in key})
+    degrees = {name: max(key.count(name) for key in total) for name in names}
+    scale = tuple(name for name in names for _ in range(degrees[name]))
+    return scale, _rounded(sum(total.values()))
+
+
+def _most(ix: Ix) -> Poly:
+    """An extent is at most this, where no dimension is 0."""
+    found: Poly = {(): ix.const} if ix.const > 0 else {}
+    for atom, k in ix.terms:
+        if k < 0:
+            continue
+        assert isinstance(atom, Dim | Floor), "an extent is made of dimensions"
+        part: Poly = {(atom.name,): 1} if isinstance(atom, Dim) else _most(atom.of)
+        for key, n in part.items():
+            found[key] = found.get(key, 0) + k * n
+    return found
+
+
+def _rounded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _placed(values: Sequence[_Value]) -> int:
-    """Gives each value the lowest place beside those that live when it does."""
+    """Gives each value the lowest place beside those that live when it does; where all end."""
     done: list[_Value] = []
     for v in sorted(values, key=lambda v: -v.size):
         v.offset = 0
@@ -138,11 +138,9 @@ def _placed(values: Sequence[_Value]) -> int:
         for o in beside:
             if v.offset + v.size <= o.offset:
                 break
-            end = o.offset + o.size
-            v.offset = max(v.offset, -(-end // ALIGNMENT) * ALIGNMENT)
+            v.offset = max(v.offset, o.offset + o.size)
         done.append(v)
-    end = max((v.offset + v.size for v in values), default=0)
-    return -(-end // ALIGNMENT) * ALIGNMENT
+    return max((v.offset + v.size for v in values), default=0)
 
 
 # --- lives ----------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ def batch() -> dict[str, np.ndarray]:
     return {"x": rng.normal(size=(32, 64)), "y": rng.integers(0, 10, size=32)}
 
 
-@pending
 def test_native_is_a_backend_and_trains_to_the_weights_of_numpy() -> None:
     weights = []
     for backend in ("numpy", "native"):
@@ -41,7 +40,6 @@ def test_native_is_a_backend_and_trains_to_the_weights_of_numpy() -> None:
         np.testing.assert_allclose(weights[1][name], array, rtol=2e-5, atol=2e-6)
 
 
-@pending
 def test_the_text_and_the_assembly_of_what_ran_are_shown() -> None:
     trainer = digits_step().compile("native")
     assert "hidden" in trainer.source("llvm")
@@ -50,10 +48,32 @@ def test_the_text_and_the_assembly_of_what_ran_are_shown() -> None:
 
 @pending
 def test_many_steps_run_in_native_code() -> None:
+    from codegen.llvm.driver import driver  # the loop over the steps, as machine code
+
+    assert "define void" in driver()
     trainer = digits_step().compile("native", seed=0)
-    trainer.bind(batch())
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(70, 64)), "y": rng.integers(0, 10, size=70)}
+    trainer.bind(data, batch_size=32, shuffle=True)
     losses = trainer.run(50)
     assert losses[-1] < losses[0]
+
+
+@pending
+def test_native_is_what_runs_where_nothing_is_said() -> None:
+    assert digits_step().compile().backend == "native"
+
+
+def test_a_second_process_finds_the_machine_code(tmp_path: Path) -> None:
+    trainer = digits_step().compile("native")
+    trainer.step(batch())
+    assert digits_step().compile("native").from_cache
+
+
+def test_the_bench_compares_with_the_peers_that_are_there() -> None:
+    from symprop.bench.workloads import WORKLOADS
+
+    assert len(WORKLOADS) == 5
 
 
 @pending

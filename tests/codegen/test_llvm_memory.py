@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, pairwise
+from math import prod
 
-from codegen.index import as_ix
-from codegen.llvm.memory import ALIGNMENT, Plan, Slot, plan
+from codegen.aligned import ALIGNMENT
+from codegen.dtypes import WIDTH
+from codegen.index import as_ix, dim, evaluate
+from codegen.llvm.arena import Plan, Slot
+from codegen.llvm.memory import plan
 from codegen.loops.default import scheduled
 from codegen.loops.known import arrays_in
 from codegen.loops.nest import Call, For, Kernel, Loops, Part, Stmt
@@ -29,7 +34,8 @@ def opened(stmts: Sequence[Stmt]) -> list[Stmt]:
 
 
 def meet(x: Slot, y: Slot) -> bool:
-    return x.offset < y.offset + y.size and y.offset < x.offset + x.size
+    inside = x.offset < y.offset + y.size and y.offset < x.offset + x.size
+    return x.region == y.region and inside
 
 
 def shares(made: Plan, a: str, b: str) -> bool:
@@ -43,7 +49,7 @@ def check(loops: Loops, made: Plan) -> None:
     heirs = {(s.kernel, s.over, s.array) for s in made.slots if s.over}
     for s in made.slots:
         assert s.offset % ALIGNMENT == 0
-        assert s.offset + s.size <= made.total
+        assert s.offset + s.size <= made.regions[s.region].unit
     for x, y in combinations(made.slots, 2):
         if x.kernel != y.kernel or not meet(x, y):
             continue
@@ -61,34 +67,61 @@ def check(loops: Loops, made: Plan) -> None:
 def test_values_alive_together_never_share_a_byte() -> None:
     for make in NESTS.values():
         for loops in (make(), scheduled(make())):
-            sizes = {d.name: 37 for d in loops.dims}
             for in_place in (False, True):
-                check(loops, plan(loops, sizes, in_place))
+                check(loops, plan(loops, in_place))
 
 
-def test_a_plan_serves_smaller_sizes() -> None:
+def test_a_plan_serves_all_sizes() -> None:
     for make in NESTS.values():
         loops = scheduled(make())
-        large = plan(loops, {d.name: 64 for d in loops.dims})
-        small = plan(loops, {d.name: 5 for d in loops.dims})
-        assert small.total <= large.total
-        for big, little in zip(large.slots, small.slots, strict=True):
-            assert (big.array, big.over) == (little.array, little.over)
-            assert little.size <= big.size
+        made = plan(loops)
+        arrays = {b.name: b for b in loops.arrays}
+        for size in (0, 1, 5, 64):
+            sizes = {d.name: size for d in loops.dims}
+            places = made.at(sizes)
+            spans = []
+            for s in made.slots:
+                b = arrays[s.array]
+                bits = 8 if b.dtype == "bool" else WIDTH[b.dtype]
+                length = prod(evaluate(d, {}, sizes) for d in b.dims) * bits // 8
+                start = places[s.kernel, s.array]
+                spans.append((s, start, start + length))
+                assert start % ALIGNMENT == 0
+                assert start + length <= made.total(sizes)
+            for (x, low, high), (y, least, most) in combinations(spans, 2):
+                apart = high <= least or most <= low
+                assert apart or meet(x, y)
+
+
+def test_the_arena_is_affine_in_the_batch() -> None:
+    for make in NESTS.values():
+        loops = scheduled(make())
+        totals = [plan(loops).total({d.name: n for d in loops.dims}) for n in range(1, 6)]
+        assert len({b - a for a, b in pairwise(totals)}) == 1
+
+
+def test_arrays_that_grow_with_a_product_of_dimensions_have_a_region_of_their_own() -> None:
+    time = dim("time")
+    shapes = {"a": (BATCH.ix(), time.ix(), as_ix(5)), "b": (as_ix(7),), "c": (BATCH.ix() * 2 + 3,)}
+    arrays = [replace(array(n, "batch"), dims=dims) for n, dims in shapes.items()]
+    copies = [Part(b.name, (put(b.name, (as_ix(0),) * len(b.dims), "=", num(1)),)) for b in arrays]
+    made = plan(nest(*copies, arrays=tuple(arrays), outputs=("a", "b", "c")))
+    assert [r.scale for r in made.regions] == [(), ("batch",), ("batch", "time")]
+    assert made.total({"batch": 3, "time": 4}) == 64 + 3 * 64 + 12 * 64
 
 
 def test_a_chain_of_layers_needs_two_activations() -> None:
     loops = schedules.layers(12)
-    made = plan(loops, {"batch": 64})
-    assert made.total == 2 * 64 * 4 * 8
-    assert sum(s.size for s in made.slots) == 12 * 64 * 4 * 8
+    made = plan(loops)
+    assert made.total({"batch": 64}) == 2 * 64 * 64  # a row of 4 * 8 bytes takes 64
+    assert sum(s.size for s in made.slots) == 12 * 64
 
 
 def test_what_is_returned_lives_to_the_end() -> None:
     loops = schedules.embedding()
-    (rows, grad) = plan(loops, {"batch": 4}).slots
+    rows, grad = plan(loops).slots
     assert rows.last == grad.last
-    assert rows.offset != grad.offset
+    assert not meet(rows, grad)
 
 
 B = BATCH.ix()
@@ -105,7 +138,7 @@ def chain(*second: Stmt, first: str = "batch pixel=4", axes: str = "batch pixel=
 
 
 def over(loops: Loops) -> str:
-    made = plan(loops, {"batch": 8})
+    made = plan(loops)
     check(loops, made)
     return next(s.over for s in made.slots if s.array == "b")
 
@@ -151,10 +184,10 @@ def test_scratch_of_a_kernel_has_a_place_where_it_is_called() -> None:
     arrays = tuple(array(n, "batch pixel=4") for n in ("a", "b", "c"))
     calls = [Part(t, (Call("double", (s, t)),)) for s, t in ("xa", "ab", "bc")]
     loops = nest(*calls, arrays=arrays, outputs=("c",), kernels=(kernel,))
-    made = plan(loops, {"batch": 8})
+    made = plan(loops)
     check(loops, made)
     assert not any(shares(made, "t", other) for other in "abc")
     assert shares(made, "a", "c")
-    assert made.total == 3 * 8 * 4 * 4
-    assert made.offset("t", "double") == next(s.offset for s in made.slots if s.kernel)
+    assert made.total({"batch": 8}) == 3 * 8 * 64
+    assert made.at({"batch": 8})["double", "t"] % ALIGNMENT == 0
     assert [s for s in inside(loops.body) if isinstance(s, Call)]

@@ -1,0 +1,31 @@
+"""Memory for arrays that begins at a cache line.
+
+In: a number of bytes, or an array. Out: fresh bytes (``aligned``), or a copy of the array
+(``aligned_copy``), whose address is a multiple of ``ALIGNMENT``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ALIGNMENT", "aligned", "aligned_copy"]
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
+
+Array = np.ndarray[Any, Any]
+
+
+def aligned(size: int) -> Array:
+    """Fresh bytes."""
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size]
+
+
+def aligned_copy(array: Array) -> Array:
+    """The same values, row-major."""
+    copy = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy

@@ -1,0 +1,250 @@
+"""Models of the table through the backend "native": against the oracle, in training, from outside.
+
+In: tests/peers. Guarantees, as in tests/test_peers.py: loss and gradients as machine code against
+the oracle 1e-12 in float64 and 1e-5 in float32. The default suite compiles every model in float32
+and each third in float64; the slow tests the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from checking import assert_equal, evaluate_all
+from peers.models import CASES
+from random_networks import Network
+from test_peers import ORACLE, assert_close, call, declared, rounded
+
+import symprop as prop
+from symprop import oracle
+from symprop.errors import DataError, UnsupportedError
+
+pytest.importorskip("llvmlite")
+
+SLOW = pytest.mark.slow
+MODELS = [
+    *(pytest.param(name, "float32") for name in CASES),
+    *(pytest.param(name, "float64", marks=[SLOW] if k % 3 else []) for k, name in enumerate(CASES)),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), MODELS)
+def test_machine_code_equals_the_oracle(name: str, dtype: str) -> None:
+    model = declared(name)
+    values = rounded(model.reference.inputs, dtype)
+    outputs = [model.loss, *model.gradients]
+    names = ["loss", *model.names]
+    truth = oracle.evaluate([o.node for o in outputs], values)
+    found = call(prop.compile(outputs, backend="native", dtype=dtype), values)
+    assert all(a.dtype == np.dtype(dtype) for a in found)
+    assert_close(names, found, dict(zip(names, truth, strict=True)), ORACLE[dtype])
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(40), *(pytest.param(s, marks=SLOW) for s in range(40, 400))]
+)
+def test_random_networks(seed: int) -> None:
+    net = Network(seed)
+    values = net.data(seed)
+    roots = [net.loss, *prop.gradient(net.loss, net.wrt), net.x * 1.0]
+    function = prop.compile(roots, backend="native", dtype="float64")
+    named = {k.name: v for k, v in values.items() if not isinstance(k, str)}
+    with np.errstate(all="ignore"):
+        found = function({n: a for n, a in named.items() if n in function.inputs})
+    assert_equal(list(found), evaluate_all(roots, values), 1e-9)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def digits(classes: int = 10) -> Any:
+    x = prop.input("x", "batch pixel=64")
+    y = prop.labels("y", "batch", classes=classes)
+    net = prop.Sequential(
+        prop.Dense(16, name="hidden"), prop.relu, prop.Dense(classes, name="logits")
+    )
+    logits = net(x)
+    return prop.training_step(
+        prop.cross_entropy(logits, y),
+        prop.Adam(1e-2),
+        outputs={"logits": logits},
+        metrics=["accuracy"],
+    )
+
+
+def data(examples: int = 70) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {"x": rng.uniform(size=(examples, 64)), "y": rng.integers(0, 10, examples)}
+
+
+def test_training_gives_the_weights_that_numpy_gives() -> None:
+    trainers = {b: digits().compile(b, seed=3) for b in ("numpy", "native")}
+    for trainer in trainers.values():
+        trainer.fit(data(), epochs=3, batch_size=32, progress=False)
+    ours, theirs = trainers["native"], trainers["numpy"]
+    for name, array in {**theirs.parameters, **theirs.states}.items():
+        mine = {**ours.parameters, **ours.states}[name]
+        np.testing.assert_allclose(mine, array, 2e-4, 2e-6, err_msg=name)
+    predicted = [t.predict({"x": data()["x"]})["logits"] for t in trainers.values()]
+    np.testing.assert_allclose(*predicted, rtol=1e-3, atol=1e-4)
+    assert "hidden" in ours.source()
+
+
+def test_one_compiled_step_serves_every_batch() -> None:
+    trainers = [digits().compile(b, seed=0) for b in ("numpy", "native")]
+    for size in (1, 2, 31, 64, 3, 300, 17):
+        losses = [t.step(data(size)) for t in trainers]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_fixed_batch_gives_the_same_losses() -> None:
+    losses = []
+    for batch in ("batch", "batch=32"):
+        x, y = prop.input("x", f"{batch} pixel=64"), prop.labels("y", batch, classes=10)
+        net = prop.Sequential(prop.Dense(16, name="h"), prop.tanh, prop.Dense(10, name="logits"))
+        step = prop.training_step(prop.cross_entropy(net(x), y), prop.Adam(1e-2))
+        trainer = step.compile("native", seed=0)
+        losses.append([trainer.step(data(32)) for _ in range(5)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_bound_steps_are_the_steps_that_are_handed_a_batch() -> None:
+    handed, bound = (digits().compile("native", seed=1) for _ in range(2))
+    batch = data(32)
+    arrays = bound.bind(batch)
+    assert [handed.step(batch) for _ in range(4)] == [bound.step() for _ in range(4)]
+    other = data(33)["x"][1:]
+    arrays["x"][...] = other
+    assert handed.step({"x": other, "y": batch["y"]}) == bound.step()
+    for name, array in handed.parameters.items():
+        assert np.array_equal(array, bound.parameters[name])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_run_is_so_many_steps(backend: str) -> None:
+    stepped, ran = (digits().compile(backend, seed=1) for _ in range(2))
+    batch = data(32)
+    ran.bind(batch)
+    losses = ran.run(20)
+    assert losses.dtype == np.float64
+    assert losses.tolist() == [stepped.step(batch) for _ in range(20)]
+    assert losses[-1] < losses[0]
+
+
+def test_without_bound_data_a_step_says_what_to_do() -> None:
+    trainer = digits().compile("native")
+    for call_ in (trainer.step, lambda: trainer.run(3)):
+        with pytest.raises(DataError, match=r"no data is bound: call trainer.bind"):
+            call_()
+    with pytest.raises(DataError, match="shuffle is for whole arrays"):
+        trainer.bind(data(32), shuffle=True)
+    with pytest.raises(DataError, match=r"'x'.* is missing"):
+        trainer.bind({"y": data(32)["y"]})
+    trainer.bind(data(32))
+    with pytest.raises(DataError, match="the number of steps"):
+        trainer.run(0)
+
+
+def test_the_text_of_other_backends_is_labelled() -> None:
+    trainer = digits().compile("native")
+    assert trainer.source() == trainer.source("llvm") == trainer.source("native")
+    assert "define void @training_step" in trainer.source()
+    first, rest = trainer.source("numpy").split("\n", 1)
+    assert first == "# Equivalent, and not what runs: that is the backend native."
+    assert rest == digits().compile("numpy").source()
+    assert digits().compile("numpy").source("llvm").startswith("; Equivalent, and not what runs")
+    with pytest.raises(UnsupportedError, match=r"'cobol'.*does not exist"):
+        trainer.source("cobol")
+
+
+def test_assembly_is_that_of_machine_code() -> None:
+    assert "training_step" in digits().compile("native").assembly()
+    with pytest.raises(UnsupportedError, match="runs no machine code"):
+        digits().compile("numpy").assembly()
+
+
+# --- from outside ---------------------------------------------------------------------------------
+
+
+def test_inputs_may_be_read_only_and_are_left_alone() -> None:
+    x = prop.input("x", "batch pixel=3")
+    f = prop.compile([prop.relu(x), x], backend="native", dtype="float64")
+    given = np.arange(6.0).reshape(2, 3) - 3
+    given.flags.writeable = False
+    found, same = f(x=given)
+    assert found.tolist() == [[0, 0, 0], [0, 1, 2]]
+    same[...] = 7
+    assert given.min() == -3
+
+
+def test_any_memory_order_may_be_handed_in() -> None:
+    x = prop.input("x", "batch pixel=3")
+    f = prop.compile(x * 2.0, backend="native", dtype="float64")
+    whole = np.arange(24.0).reshape(4, 6)
+    for given in (whole[:, ::2], whole[::-1, :3], np.asfortranarray(whole[:, :3])):
+        assert np.array_equal(f(x=given), given * 2)
+    assert np.array_equal(f(x=whole[:, :3].astype(">f8")), whole[:, :3] * 2)
+
+
+def test_results_are_the_callers_own() -> None:
+    x = prop.input("x", "batch pixel=3")
+    f = prop.compile([prop.exp(x), prop.sum(x)], backend="native")
+    first, total = f(x=np.zeros((2, 3)))
+    f(x=np.ones((2, 3)))
+    assert np.array_equal(first, np.ones((2, 3)))
+    assert total == 0
+
+
+def test_threads_may_call_one_function_at_once() -> None:
+    x = prop.input("x", "batch pixel=64")
+    f = prop.compile(prop.softmax(prop.exp(x) @ prop.transpose(x)), backend="native")
+    given = [np.random.default_rng(n).uniform(size=(40 + n, 64)) for n in range(4)]
+    wanted = [f(x=a) for a in given]
+    wrong: list[int] = []
+
+    def work(n: int) -> None:
+        wrong.extend(n for _ in range(100) if not np.array_equal(f(x=given[n]), wanted[n]))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_arrays_that_the_code_would_misread_are_refused() -> None:
+    compiled = digits().compiled("native")
+    caller = compiled.caller
+    good = [np.zeros([d.value or 5 for d in leaf.dims], "i8" if leaf.name == "y" else "f4")
+            for leaf in compiled.leaves]  # fmt: skip
+    caller(*good)
+    k = next(n for n, leaf in enumerate(compiled.leaves) if leaf.name == "hidden.weight")
+    for bad, error, said in (
+        (good[k].astype("f8"), TypeError, "float32"),
+        (good[k][:, ::2].repeat(2, 1)[:, :-1], ValueError, "shape"),
+        (np.asfortranarray(good[k]), ValueError, "contiguous"),
+        (np.broadcast_to(np.float32(0), good[k].shape), ValueError, "contiguous"),
+    ):
+        with pytest.raises(error, match=said):
+            caller(*good[:k], bad, *good[k + 1 :])
+    frozen = good[k].copy()
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="writable"):
+        caller(*good[:k], frozen, *good[k + 1 :])
+    with pytest.raises(TypeError, match="arrays, but got"):
+        caller(*good[:-1])
+
+
+def test_without_llvmlite_one_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    monkeypatch.delitem(sys.modules, "llvmlite.binding", raising=False)
+    x = prop.input("x", "batch")
+    f = prop.compile(x * 2, backend="native")
+    with pytest.raises(UnsupportedError, match=r"run  python -m pip install .*llvmlite"):
+        f(x=np.ones(2, np.float32))
