@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codegen.aligned import aligned_copy
+from codegen.index import Dim
 from symprop.batches import check_count
 from symprop.data import Arrays
 from symprop.errors import DataError, quoted
 from symprop.progress import interrupts_held
 
 if TYPE_CHECKING:
-    from codegen.llvm.calling import Bound, Caller
+    from codegen.llvm.calling import Caller
+    from codegen.llvm.loop import Batches, Loop
     from symprop.runner import Runner
 
 __all__ = ["Binding"]
@@ -47,39 +49,53 @@ class Binding:
         shuffle: bool,
         seed: int,
     ) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise DataError(f"seed must be a whole number from 0 up, but is {quoted(seed)}")
+        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+        if not whole or not 0 <= seed < 1 << 64:
+            raise DataError(f"seed must be a whole number from 0 to 2**64 - 1, not {quoted(seed)}")
         if batch_size is None and shuffle:
             raise DataError("shuffle is for whole arrays: say batch_size, or bind one batch")
         prepared = runner.prepare(runner.step, data)
         self.runner = runner
-        self.stopping = False
-        self.cut: Cut | None = None
-        if batch_size is None:
-            self.arrays = {name: aligned_copy(a) for name, a in prepared.items()}
-        else:
-            check_count("batch_size", batch_size)
-            split = runner.split_names(prepared)
-            self.arrays = prepared
-            self.cut = Cut(prepared, split, batch_size, seed if shuffle else None)
-        self.bound = self._bound()
+        self.arrays, self.cut = self._taken(prepared, batch_size, seed if shuffle else None)
+        self._stopping = False
+        self._loop = self._native()
         self.step: Callable[[], float] = self._step()
 
-    def _bound(self) -> Bound | None:
-        """The machine code on these arrays, where there is some."""
+    def _taken(
+        self, prepared: Arrays, batch_size: int | None, seed: int | None
+    ) -> tuple[Arrays, Cut | None]:
+        """The arrays that are read, and how they are cut."""
+        if batch_size is None:
+            return {name: aligned_copy(a) for name, a in prepared.items()}, None
+        check_count("batch_size", batch_size)
+        split = self.runner.split_names(prepared)
+        return prepared, Cut(prepared, split, batch_size, seed)
+
+    # --- in machine code -----------------------------------------------------------------------
+
+    def _native(self) -> Loop | None:
+        """The loop in machine code, where the step is; Python's own where each loss is checked."""
         caller: Caller | None = self.runner.step.caller
-        if caller is None or self.cut is not None:
+        counted = self.cut is None or isinstance(self.runner.example.atom, Dim)
+        if caller is None or self.runner.check_finite or not counted:
             return None
+        from codegen.llvm.loop import Loop
+
         arrays = {**self.runner.arrays, **self.arrays}
-        labels = {b.name: b.label for b in caller.interface.arguments}
-        return caller.bind({name: arrays[label] for name, label in labels.items()})
+        if self.cut is not None:
+            arrays |= self.cut.room()
+        names = {b.label: b.name for b in caller.interface.arguments}
+        bound = caller.bind({name: arrays[label] for label, name in names.items()})
+        return Loop(bound, None if self.cut is None else self.cut.batches(names, self.runner))
 
     def _step(self) -> Callable[[], float]:
         """One step as a function: with machine code, a call and the reading of a number."""
-        bound = self.bound
-        if bound is None or self.runner.check_finite:
+        loop = self._loop
+        if loop is None:
             return self._one
-        entry, address, read = bound.entry, bound.address, bound.outputs[0].item
+        if self.cut is not None:
+            return lambda: float(loop.run(1)[0])
+        entry, address, read = loop.bound.entry, loop.bound.address, loop.bound.outputs[0].item
 
         def step() -> float:
             entry(address)
@@ -88,8 +104,10 @@ class Binding:
 
         return step
 
+    # --- running -------------------------------------------------------------------------------
+
     def _one(self) -> float:
-        """One step where a text backend runs, or the batch has to be cut."""
+        """One step of a text backend."""
         batch = self.arrays if self.cut is None else next(self.cut)
         with interrupts_held():
             loss = float(self.runner.run(self.runner.step, batch)[0])
@@ -99,13 +117,21 @@ class Binding:
     def run(self, steps: int) -> Array:
         """The losses of so many steps, float64, fewer where ``stop`` was called meanwhile."""
         check_count("the number of steps", steps)
-        self.stopping = False
+        if self._loop is not None:
+            return self._loop.run(int(steps))
+        self._stopping = False
         losses = np.empty(steps)
         for n in range(steps):
-            losses[n] = self.step()
-            if self.stopping:
+            losses[n] = self._one()
+            if self._stopping:
                 return losses[: n + 1]
         return losses
+
+    def stop(self) -> None:
+        """Ends a run after the step at hand."""
+        self._stopping = True
+        if self._loop is not None:
+            self._loop.stop()
 
 
 class Cut(Iterator[Arrays]):
@@ -131,3 +157,16 @@ class Cut(Iterator[Arrays]):
             chosen = self.order[chosen]
         self.position += self.batch_size
         return {n: a[chosen] if n in self.split else a for n, a in self.arrays.items()}
+
+    def room(self) -> Arrays:
+        """Memory for one batch."""
+        rows = min(self.batch_size, self.examples)
+        return {n: aligned_copy(self.arrays[n][:rows]) for n in self.split}
+
+    def batches(self, names: Mapping[str, str], runner: Runner) -> Batches:
+        """The same for the loop in machine code; ``names`` are those of its arguments."""
+        from codegen.llvm.loop import Batches
+
+        arrays = {names[n]: self.arrays[n] for n in self.split if n in names}
+        size = runner.example.atom
+        return Batches(arrays, min(self.batch_size, self.examples), self.seed, size.name)

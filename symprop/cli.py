@@ -4,6 +4,7 @@
     symprop train|diagnose FILE:NAME            run it on the data of the file
     symprop train digits                        the network that comes with symprop
     symprop export FILE:NAME --to FOLDER        a library for C, with header and self-test
+    symprop bench [WORKLOAD]...                 training steps, timed beside peers'
     symprop doctor                              what is installed
 
 In: a command line.
@@ -92,7 +93,9 @@ Rate = Annotated[
 ]
 Runs = Annotated[
     str | None,
-    typer.Option(help=f"What runs the code: {choices(BACKENDS)}.", show_default="numpy"),
+    typer.Option(
+        help=f"What runs the code: {choices(BACKENDS)}.", show_default="native where it can run"
+    ),
 ]
 
 
@@ -296,6 +299,41 @@ def export(
 
     run = commands.Run(sample, None, seed, rate)
     show(commands.export(open_model(model), run, commands.To(to, target, name)), as_json)
+
+
+@app.command()
+def bench(
+    workloads: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORKLOAD]...", help="tiny, digits, mnist, deep, big; or all."),
+    ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            help="What is timed beside machine code, separated by commas: numpy, numba, torch, "
+            "torch-compile, jax, jax-loop, pytensor; or none.",
+            show_default="all that are installed",
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that each system gets.")] = 20,
+    read: Annotated[
+        Path | None, typer.Option(help="Time nothing: show what --out wrote to this file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the figures here, as JSON.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw them here: .png, .svg or .pdf, with matplotlib.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print README's tables.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time training steps: machine code and its peers in turns, on one thread, for minutes."""
+    from symprop.bench.command import Options, run
+
+    options = Options(workloads or [], peers, rounds, read, out, plot, markdown)
+    try:
+        show(run(options, lambda text: typer.echo(text, err=True)), as_json)
+    except KeyboardInterrupt:
+        interrupted(": nothing written")
 
 
 @app.command()

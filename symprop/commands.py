@@ -93,7 +93,7 @@ def source(file: ModelFile, backend: str, dtype: str) -> Answer:
     else:
         outputs = [model, *prop.gradient(model, parameters_of(model))]
         compiled = prop.compile(outputs, backend=own, dtype=dtype, name="gradients")
-    text = str(compiled.source()) if backend in BACKENDS else TEXTS[backend](compiled)
+    text = str(compiled.source(backend)) if backend in BACKENDS else TEXTS[backend](compiled)
     return Answer(text, {"backend": backend, "dtype": dtype, "source": text})
 
 
@@ -143,7 +143,7 @@ def trainer_of(file: ModelFile, run: Run) -> Trainer:
                 f"--backend is for a loss or a step: the trainer runs {quoted(model.backend)}"
             )
         return model
-    compiled: Trainer = model.compile(run.backend or "numpy", seed=run.seed)
+    compiled: Trainer = model.compile(run.backend, seed=run.seed)
     return compiled
 
 

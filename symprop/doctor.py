@@ -23,7 +23,7 @@ REQUIRED = ("numpy", "sympy", "mpmath", "typer", "rich", "safetensors")
 
 
 class Extra(NamedTuple):
-    """A package that some of symprop needs."""
+    """A package that some of symprop needs, and the extra that it comes with, if any."""
 
     package: str
     purpose: str
@@ -31,7 +31,7 @@ class Extra(NamedTuple):
 
 
 OPTIONAL = (
-    Extra("llvmlite", "the backend native", "native"),
+    Extra("llvmlite", "the backend native, the default one", ""),
     Extra("numba", "the backend numba", "numba"),
     Extra("matplotlib", "history.plot()", "plot"),
     Extra("scikit-learn", "the digits of `symprop train digits`", "examples"),
@@ -71,7 +71,8 @@ def facts() -> list[Fact]:
         found.append(Fact(package, "required", own is not None, own or missing))
     for package, purpose, extra in OPTIONAL:
         own = installed(package)
-        missing = f"missing (for {purpose}, extra {extra}): {install(package)}"
+        group = f", extra {extra}" if extra else ""
+        missing = f"missing (for {purpose}{group}): {install(package)}"
         found.append(Fact(package, "optional", own is not None, own or missing))
     found += [backend(name) for name in BACKENDS]
     return found

@@ -20,7 +20,7 @@ import numpy as np
 from codegen.program import Dtype, Program
 from symprop import recall
 from symprop.arguments import check_leaves
-from symprop.backends import BACKENDS, Emitted, NativeCode, check_backend
+from symprop.backends import BACKENDS, Emitted, NativeCode, check_backend, default
 from symprop.data import Door, storage_dtype
 from symprop.errors import DataError, DeclarationError, UnsupportedError, quoted
 from symprop.expression import Expr
@@ -137,15 +137,20 @@ class Compiled:
         return self.found is not None or (native is not None and native.object.kept)
 
     def source(self, language: str | None = None) -> str:
-        """The text as it runs; or, labelled so, that of another backend for the same program."""
+        """The program as text: of the backend that runs it, or, labelled so, of another one.
+
+        In: the name of a backend, "llvm" for the text of machine code, or nothing: then it is the
+        one to read, NumPy's where machine code runs.
+        """
         own = self.work.backend
-        if language is None or language == own or (language == "llvm" and own == "native"):
-            return self._emitted.source
-        name = "native" if language == "llvm" else language
+        wanted = language or ("numpy" if own == "native" else own)
+        name = "native" if wanted == "llvm" else wanted
         check_backend(name)
-        text = BACKENDS[name].emit(self.program).source
+        if name == own:
+            return self._emitted.source
         sign = ";" if BACKENDS[name].language == "LLVM" else "#"
-        return f"{sign} Equivalent, and not what runs: that is the backend {own}.\n{text}"
+        runs = 'machine code: source("llvm") shows it' if own == "native" else f"the backend {own}"
+        return f"{sign} Equivalent; what runs is {runs}.\n{BACKENDS[name].emit(self.program).source}"
 
     def call(self, arrays: Arrays) -> tuple[Any, ...]:
         """The outputs for arrays by name that are already as they are stored (unchecked)."""
@@ -198,7 +203,7 @@ def compile_program(
     outputs: Sequence[Expr],
     updates: Sequence[tuple[Expr, Expr]] = (),
     names: Sequence[str] = (),
-    backend: str = "numpy",
+    backend: str | None = None,
     dtype: str = "float32",
     title: str = "function",
     marked: bool = True,
@@ -215,6 +220,7 @@ def compile_program(
         DeclarationError: for two leaves of one name, or a state updated twice.
         UnsupportedError: for a backend or a width that does not exist.
     """
+    backend = default() if backend is None else backend
     check_backend(backend)
     check_width(dtype)
     titles = [*names, *([""] * (len(outputs) - len(names)))]
@@ -284,7 +290,7 @@ def check_width(dtype: str) -> None:
 
 def compile(
     outputs: Expr | Sequence[Expr],
-    backend: str = "numpy",
+    backend: str | None = None,
     dtype: str = "float32",
     check_finite: bool = False,
     name: str = "function",
@@ -293,7 +299,8 @@ def compile(
 
     Args:
         outputs: one expression, or a sequence of some.
-        backend: how it runs; see ``BACKENDS``.
+        backend: how it runs, one of ``BACKENDS``; not said: native where llvmlite knows this
+            machine, else numpy.
         dtype: the width of "float": float32 or float64.
         check_finite: whether a NaN or an infinity in an input is an error.
         name: of the function in the generated text.
@@ -326,9 +333,9 @@ class Function:
         """The program as nests of loops, scheduled; it prints."""
         return self.compiled.loops
 
-    def source(self) -> str:
-        """Its text."""
-        return self.compiled.source()
+    def source(self, language: str | None = None) -> str:
+        """Its text: to read, or in the language that is named ("llvm", a backend)."""
+        return self.compiled.source(language)
 
     def __call__(self, arrays: Arrays | None = None, /, **named: Any) -> Any:
         """The values of the outputs, in their order (one array for one output).

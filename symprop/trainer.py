@@ -85,10 +85,11 @@ class Trainer:
         return bool(self._runner.step.from_cache)
 
     def source(self, language: str | None = None) -> str:
-        """The text of the step, as it runs; or, labelled so, that of another backend.
+        """The step as text: of the backend that runs it, or, labelled so, of another one.
 
-        In: "llvm" for the text of the machine code, the name of a backend, or nothing for what
-        runs. Raises UnsupportedError for a text that does not exist.
+        In: the name of a backend, "llvm" for the text of machine code, or nothing: then it is the
+        one to read, NumPy's where machine code runs. Raises UnsupportedError for a text that does
+        not exist.
         """
         return str(self._runner.step.source(language))
 
@@ -227,7 +228,7 @@ class Trainer:
         epoch is still recorded."""
         self.stopping = True
         if self._bound is not None:
-            self._bound.stopping = True
+            self._bound.stop()
 
     # --- files and copies ----------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symprop.arguments import arguments
+from symprop.backends import default
 from symprop.clipping import Clip
 from symprop.errors import DeclarationError, ShapeError, quoted
 from symprop.expression import Expr
@@ -108,21 +109,25 @@ class TrainingStep:
 
     def source(self, backend: str = "numpy", dtype: str = "float32") -> str:
         """The text of the step for this backend, as it runs."""
-        return str(self.compiled(backend, dtype).source())
+        return str(self.compiled(backend, dtype).source(backend))
 
     def compile(
         self,
-        backend: str = "numpy",
+        backend: str | None = None,
         dtype: str = "float32",
         seed: int = 0,
         check_finite: bool = False,
     ) -> Trainer:
         """A trainer with fresh parameters drawn from `seed`.
 
+        It runs on the backend that is named, else natively where llvmlite knows this machine, else
+        with NumPy.
+
         With `check_finite`, data that is not finite is refused and a loss that is not finite
         stops the training.
         """
-        return Trainer(self, backend, dtype, seed, check_finite)
+        chosen = default() if backend is None else backend
+        return Trainer(self, chosen, dtype, seed, check_finite)
 
     def finished(self, means: Mapping[str, float]) -> dict[str, float]:
         """The numbers to report, from the means of the loss and the metrics over the batches."""

@@ -7,6 +7,7 @@ and each third in float64; the slow tests the rest.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from typing import Any
@@ -90,7 +91,7 @@ def test_training_gives_the_weights_that_numpy_gives() -> None:
         np.testing.assert_allclose(mine, array, 2e-4, 2e-6, err_msg=name)
     predicted = [t.predict({"x": data()["x"]})["logits"] for t in trainers.values()]
     np.testing.assert_allclose(*predicted, rtol=1e-3, atol=1e-4)
-    assert "hidden" in ours.source()
+    assert "hidden" in ours.source("llvm")
 
 
 def test_one_compiled_step_serves_every_batch() -> None:
@@ -134,6 +135,71 @@ def test_a_run_is_so_many_steps(backend: str) -> None:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("seed", [0, 2**64 - 1])
+def test_a_run_in_machine_code_takes_the_batches_of_the_loop_in_python(
+    shuffle: bool, seed: int
+) -> None:
+    losses = []
+    for backend in ("numpy", "native"):
+        trainer = digits().compile(backend, seed=1)
+        arrays = trainer.bind(data(70), batch_size=32, shuffle=shuffle, seed=seed)
+        assert set(arrays) == {"x", "y"}
+        first, second = trainer.run(8), trainer.run(3)
+        losses.append([*first, *second, trainer.step(), *trainer.run(1)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_inputs_that_are_the_same_for_every_example_stay_in_place() -> None:
+    x, w = prop.input("x", "batch pixel=64"), prop.input("w", "batch")
+    scale = prop.input("scale", "pixel=64")
+    net = prop.Dense(1, name="out")
+    error = prop.reshape(net(x * scale), (x.shape[0],)) - w
+    step = prop.training_step(prop.mean(error * error), prop.SGD(0.01))
+    rng = np.random.default_rng(0)
+    given = {"x": rng.uniform(size=(50, 64)), "w": rng.uniform(size=50), "scale": np.arange(64.0)}
+    losses = []
+    for backend in ("numpy", "native"):
+        trainer = step.compile(backend, dtype="float64", seed=1)
+        trainer.bind(given, batch_size=20, shuffle=True, seed=4)
+        losses.append(trainer.run(7))
+    np.testing.assert_allclose(*losses, rtol=1e-10)
+
+
+def test_a_run_that_another_thread_stops_gives_the_losses_so_far() -> None:
+    trainer = digits().compile("native", seed=1)
+    trainer.bind(data(32))
+    trainer.run(1)
+    timer = threading.Timer(0.3, trainer.stop)
+    timer.start()
+    losses = trainer.run(10_000_000)
+    timer.join()
+    assert 0 < len(losses) < 10_000_000
+    again = digits().compile("native", seed=1)
+    again.bind(data(32))
+    again.run(1)
+    assert np.array_equal(again.run(len(losses)), losses)
+    for name, array in trainer.parameters.items():
+        assert np.array_equal(array, again.parameters[name])
+
+
+def test_ctrl_c_ends_a_run_between_two_steps() -> None:
+    trainer = digits().compile("native", seed=1)
+    trainer.bind(data(32))
+    trainer.run(1)
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(10_000_000)
+    timer.join()
+    steps = int(trainer.states[next(n for n in trainer.states if n.endswith("steps"))])
+    again = digits().compile("native", seed=1)
+    again.bind(data(32))
+    again.run(steps)
+    for name, array in trainer.parameters.items():
+        assert np.array_equal(array, again.parameters[name])
+
+
 def test_without_bound_data_a_step_says_what_to_do() -> None:
     trainer = digits().compile("native")
     for call_ in (trainer.step, lambda: trainer.run(3)):
@@ -150,12 +216,14 @@ def test_without_bound_data_a_step_says_what_to_do() -> None:
 
 def test_the_text_of_other_backends_is_labelled() -> None:
     trainer = digits().compile("native")
-    assert trainer.source() == trainer.source("llvm") == trainer.source("native")
-    assert "define void @training_step" in trainer.source()
-    first, rest = trainer.source("numpy").split("\n", 1)
-    assert first == "# Equivalent, and not what runs: that is the backend native."
+    assert trainer.source("llvm") == trainer.source("native")
+    assert "define void @training_step" in trainer.source("llvm")
+    assert trainer.source() == trainer.source("numpy")  # the one to read
+    first, rest = trainer.source().split("\n", 1)
+    assert first == '# Equivalent; what runs is machine code: source("llvm") shows it.'
     assert rest == digits().compile("numpy").source()
-    assert digits().compile("numpy").source("llvm").startswith("; Equivalent, and not what runs")
+    other = digits().compile("numpy").source("llvm")
+    assert other.startswith("; Equivalent; what runs is the backend numpy.\n")
     with pytest.raises(UnsupportedError, match=r"'cobol'.*does not exist"):
         trainer.source("cobol")
 

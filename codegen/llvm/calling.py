@@ -41,6 +41,7 @@ class Caller:
     def __init__(self, interface: Interface, library: Library) -> None:
         self.interface = interface
         self.entry = library.entry(interface.name)
+        self.code = library.address(interface.name)
         self._arguments = {b.name: n for n, b in enumerate(interface.arguments)}
         self._sized = [n for n, b in enumerate(interface.arguments) if any(d.terms for d in b.dims)]
         self._contexts: dict[tuple[tuple[int, ...], ...], _Context] = {}
@@ -167,7 +168,8 @@ class _Context:
 class Bound:
     """A program on fixed arrays: ``bound()`` runs it, ``outputs`` are where it leaves results.
 
-    ``entry(address)`` is that call without anything around it. ``sizes`` are those of the
+    ``entry(address)`` is that call without anything around it, ``code`` where the machine code is.
+    ``sizes`` are those of the
     dimensions, ``word`` says where the context, ``words``, has the address of an array.
     """
 
@@ -180,7 +182,7 @@ class Bound:
             made[word] = array = aligned(prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
             context.words[word] = array.ctypes.data
         self.outputs = context.outputs(made)
-        self.entry, self.address = caller.entry, context.address
+        self.entry, self.address, self.code = caller.entry, context.address, caller.code
         self.words, self.word, self.sizes = context.words, context.word, context.sizes
 
     def __call__(self) -> None:

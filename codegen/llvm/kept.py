@@ -23,7 +23,7 @@ from codegen.llvm.interface import Interface, read, written
 from codegen.llvm.store import Store, key
 from codegen.llvm.target import Target
 
-__all__ = ["ObjectCode", "called", "loaded", "made", "name_of", "remember"]
+__all__ = ["ObjectCode", "called", "compiled", "loaded", "made", "name_of", "remember"]
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,20 @@ class ObjectCode:
 
 
 def made(text: str, interface: Interface, target: Target) -> ObjectCode:
-    """The code of a text, from the cache where it is there."""
-    manifest = written(interface)
+    """The code of a text that was emitted with an interface, from the cache where it is there."""
+    return ObjectCode(interface, *compiled(text, written(interface), target))
+
+
+def compiled(text: str, manifest: bytes, target: Target) -> tuple[bytes, str, bool]:
+    """The object file of any text, its key, and whether the cache had it; what else a reader of the
+    cache must know of it is the manifest."""
     own = key([b"code", text.encode(), manifest, *_setting(target)])
     found = _store().get(own)
     if found is not None and found.manifest == manifest:
-        return ObjectCode(interface, found.code, own, True)
+        return found.code, own, True
     code = build.object_code(text, target)
     _store().put(own, manifest, code)
-    return ObjectCode(interface, code, own, False)
+    return code, own, False
 
 
 def loaded(code: ObjectCode) -> Caller:

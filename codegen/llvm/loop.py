@@ -1,0 +1,112 @@
+"""Steps in a row on bound arrays: the loop of ``codegen.llvm.driver``, as Python calls it.
+
+In: a ``Bound`` program whose first output is the loss, on room for one batch; the arrays that
+batches are taken from. Out: ``Loop``: ``run(n)``, the losses of the next n steps.
+
+Guarantees: between two checks for Ctrl-C no more than ``SLICE`` seconds pass, but for a step that
+takes longer itself: the loop is called for as many steps as that takes, measured as it goes. An
+interrupt or ``stop`` leaves the arrays between two steps, and the next run goes on from there. The
+arrays are kept alive; they are read as they are when a step comes to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from codegen.llvm import build
+from codegen.llvm.calling import Bound
+from codegen.llvm.driver import Run, Streamed, driver, word
+from codegen.llvm.kept import compiled
+from codegen.llvm.target import host
+
+__all__ = ["SLICE", "Batches", "Loop"]
+
+Array = np.ndarray[Any, Any]
+SLICE = 0.02  # seconds
+
+_STEPS, _DONE, _STOP = word("steps"), word("done"), word("stop")
+
+
+class Batches:
+    """Where batches come from: arrays by the names of the arguments they are for, all as long as
+    one another; ``seed`` is that of their order, or None for the order as it is; ``dim`` names the
+    dimension that is the batch's size, "" where that is a number."""
+
+    def __init__(self, arrays: Mapping[str, Array], batch: int, seed: int | None, dim: str) -> None:
+        self.arrays, self.batch, self.seed, self.dim = dict(arrays), batch, seed, dim
+
+    def run(self, bound: Bound) -> tuple[dict[str, Any], list[Array]]:
+        """What a ``Run`` is told, and the memory that it points to."""
+        examples = len(next(iter(self.arrays.values())))
+        order = np.empty(examples if self.seed is not None else 0, np.int64)
+        streamed = []
+        for name, array in self.arrays.items():
+            row = array.nbytes // examples
+            at = bound.word[name]
+            streamed.append(Streamed(array.ctypes.data, int(bound.words[at]), row, at))
+        facts = {
+            "examples": examples,
+            "batch": self.batch,
+            "size": bound.dimension(self.dim) if self.dim else -1,
+            "shuffle": int(self.seed is not None),
+            "order": order.ctypes.data,
+            "seed": self.seed or 0,
+            "streamed": tuple(streamed),
+        }
+        return facts, [order, *self.arrays.values()]
+
+
+class Loop:
+    """Steps of a bound program, counted on from run to run."""
+
+    def __init__(self, bound: Bound, batches: Batches | None = None) -> None:
+        loss = bound.outputs[0]
+        self._ring = np.empty(1)
+        facts, self._held = batches.run(bound) if batches else ({}, [])
+        made = Run(
+            step=bound.code,
+            context=bound.address,
+            loss=loss.ctypes.data,
+            loss_bytes=loss.itemsize,
+            losses=self._ring.ctypes.data,
+            capacity=1,
+            **facts,
+        )
+        self.bound = bound
+        self._table = made.table()
+        self._address = self._table.ctypes.data
+        self._entry = _entry()
+        self._pace = 1e-3  # seconds a step, until one was measured
+
+    def run(self, steps: int) -> Array:
+        """The losses of so many steps, float64; fewer where ``stop`` was called meanwhile."""
+        table = self._table
+        ring = np.empty(steps)
+        table[word("losses")], table[word("capacity")] = ring.ctypes.data, steps
+        table[_DONE] = table[_STOP] = 0
+        self._ring, done = ring, 0
+        while done < steps and not table[_STOP]:
+            table[_STEPS] = min(steps, done + max(1, int(SLICE / self._pace)))
+            start = perf_counter()
+            self._entry(self._address)  # Ctrl-C is raised after it, between two steps
+            now = int(table[_DONE])
+            if now > done:
+                self._pace = max((perf_counter() - start) / (now - done), 1e-9)
+            done = now
+        return ring[:done]
+
+    def stop(self) -> None:
+        """Ends a run after the step at hand: for other threads."""
+        self._table[_STOP] = 1
+
+
+@cache
+def _entry() -> Callable[[int], None]:
+    """The loop in this process."""
+    code, _, _ = compiled(driver("steps"), b"", host())
+    return build.load(code, ("steps",)).entry("steps")
