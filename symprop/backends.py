@@ -155,10 +155,10 @@ def _native(program: Program) -> Emitted:
 
 
 BACKENDS: dict[str, Backend] = {
+    "native": Backend(_native, "LLVM", ("llvmlite",)),
     "numpy": Backend(_numpy, "Python"),
     "numba": Backend(_numba, "Python", ("numba",)),
     "numba-cuda": Backend(_numba_cuda, "Python", ("numba",), device=True),
-    "native": Backend(_native, "LLVM", ("llvmlite",)),
 }
 
 

@@ -19,7 +19,8 @@ import pytest
 from backends import every_backend
 
 import symprop as prop
-from symprop.backends import BACKENDS
+from codegen.program import Program
+from symprop.backends import BACKENDS, Emitted
 from symprop.progress import interrupts_held
 
 
@@ -121,15 +122,15 @@ def test_an_interrupt_while_the_text_is_compiled_is_raised_at_once(
     """Compiling takes seconds and changes no weight: nothing is to be finished first."""
     plain, begun, done = BACKENDS["numpy"], [], []
 
-    def build(source: str, name: str) -> Callable[..., Any]:
-        begun.append(name)
+    def emit(program: Program) -> Emitted:
+        begun.append(program.name)
         signal.raise_signal(signal.SIGINT)
-        done.append(name)
-        return plain.build(source, name)
+        done.append(program.name)
+        return plain.emit(program)
 
     x, w = prop.input("x", "batch"), prop.parameter("w", (), 1.0)
     given = {"x": np.ones(4)}
-    trainer = prop.training_step(prop.mean(x * w), prop.SGD(0.5)).compile()
+    trainer = prop.training_step(prop.mean(x * w), prop.SGD(0.5)).compile("numpy")
     called: list[str] = []
 
     class Told(prop.Callback):
@@ -145,7 +146,7 @@ def test_an_interrupt_while_the_text_is_compiled_is_raised_at_once(
     # The second interrupt comes where the part for the validation is compiled.
     for count in range(1, 3 if fits else 2):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setitem(BACKENDS, "numpy", plain._replace(build=build))
+            patch.setitem(BACKENDS, "numpy", plain._replace(emit=emit))
             act()
         assert (len(begun), done, called) == (count, [], [])
         assert trainer.parameters["w"] == 1.0

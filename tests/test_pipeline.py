@@ -261,4 +261,4 @@ def test_starts_that_do_not_fit_are_refused() -> None:
 
 
 def test_every_backend_has_one_row() -> None:
-    assert list(backends.BACKENDS) == ["numpy", "numba", "numba-cuda", "native"]
+    assert list(backends.BACKENDS) == ["native", "numpy", "numba", "numba-cuda"]

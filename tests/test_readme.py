@@ -91,6 +91,7 @@ def test_each_backend_is_in_the_table_and_shown_by_its_text(run: Run) -> None:
     table = README.split("## Backends")[1].split("## ")[0]
     assert re.findall(r'^\| `"(.*?)"` ', table, re.MULTILINE) == list(BACKENDS)
     assert "@njit" in "\n".join(run.printed)
+    assert "define void @training_step" in "\n".join(run.printed)
     assert "schedule" in run.printed
 
 

@@ -257,7 +257,7 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_text_that_runs_can_be_read() -> None:
     recipe = step()
-    trainer = recipe.compile()
+    trainer = recipe.compile("numpy")
     assert trainer.source() == recipe.source("numpy")
     assert str(trainer.loops) == str(recipe.loops)
     assert "hidden_weight" in trainer.source()
