@@ -67,12 +67,16 @@ class Cut:
         """The batches of an epoch."""
         return -(-len(self.positions) // self.batch_size)
 
+    def order(self, number: int) -> np.ndarray[Any, Any]:
+        """The positions of the examples in the order of this epoch; epochs count from 1."""
+        if self.seed is None:
+            return self.positions
+        # A generator an epoch, so that its order does not depend on what ran before.
+        return np.random.default_rng([self.seed, number - 1]).permutation(self.positions)
+
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of this epoch; epochs count from 1."""
-        order = self.positions
-        if self.seed is not None:
-            # A generator an epoch, so that its order does not depend on what ran before.
-            order = np.random.default_rng([self.seed, number - 1]).permutation(order)
+        """The batches of this epoch."""
+        order = self.order(number)
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             batch = {n: a[chosen] if n in self.split else a for n, a in self.arrays.items()}
@@ -188,6 +192,12 @@ class Totals:
         for position, result in enumerate(results):
             self.sums[position] += float(result) * count
         self.count += count
+
+    def add_rows(self, rows: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> None:
+        """The results of several batches, a row each, as if added one after the other."""
+        weighted = np.vstack([self.sums, rows * counts[:, None]])
+        self.sums = np.cumsum(weighted, axis=0)[-1].tolist()
+        self.count += int(counts.sum())
 
     def means(self) -> dict[str, float]:
         """The means over what was added, by name."""

@@ -22,15 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codegen.aligned import aligned_copy
-from codegen.index import Dim
 from symprop.batches import check_count
 from symprop.data import Arrays
 from symprop.errors import DataError, quoted
+from symprop.native_loop import native_loop
 from symprop.progress import interrupts_held
 
 if TYPE_CHECKING:
-    from codegen.llvm.calling import Caller
-    from codegen.llvm.loop import Batches, Loop
+    from codegen.llvm.loop import Loop
     from symprop.runner import Runner
 
 __all__ = ["Binding"]
@@ -74,19 +73,12 @@ class Binding:
     # --- in machine code -----------------------------------------------------------------------
 
     def _native(self) -> Loop | None:
-        """The loop in machine code, where the step is; Python's own where each loss is checked."""
-        caller: Caller | None = self.runner.step.caller
-        counted = self.cut is None or isinstance(self.runner.example.atom, Dim)
-        if caller is None or self.runner.check_finite or not counted:
-            return None
-        from codegen.llvm.loop import Loop
-
-        arrays = {**self.runner.arrays, **self.arrays}
-        if self.cut is not None:
-            arrays |= self.cut.room()
-        names = {b.label: b.name for b in caller.interface.arguments}
-        bound = caller.bind({name: arrays[label] for label, name in names.items()})
-        return Loop(bound, None if self.cut is None else self.cut.batches(names, self.runner))
+        """The loop in machine code, where there can be one."""
+        if self.cut is None:
+            return native_loop(self.runner, self.arrays)
+        return native_loop(
+            self.runner, self.arrays, self.cut.split, self.cut.batch_size, self.cut.seed
+        )
 
     def _step(self) -> Callable[[], float]:
         """One step as a function: with machine code, a call and the reading of a number."""
@@ -157,16 +149,3 @@ class Cut(Iterator[Arrays]):
             chosen = self.order[chosen]
         self.position += self.batch_size
         return {n: a[chosen] if n in self.split else a for n, a in self.arrays.items()}
-
-    def room(self) -> Arrays:
-        """Memory for one batch."""
-        rows = min(self.batch_size, self.examples)
-        return {n: aligned_copy(self.arrays[n][:rows]) for n in self.split}
-
-    def batches(self, names: Mapping[str, str], runner: Runner) -> Batches:
-        """The same for the loop in machine code; ``names`` are those of its arguments."""
-        from codegen.llvm.loop import Batches
-
-        arrays = {names[n]: self.arrays[n] for n in self.split if n in names}
-        size = runner.example.atom
-        return Batches(arrays, min(self.batch_size, self.examples), self.seed, size.name)

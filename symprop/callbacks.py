@@ -87,6 +87,11 @@ def checked(callbacks: Any) -> list[Callback]:
     return [one if isinstance(one, Callback) else function_of(one) for one in callbacks]
 
 
+def hears_batches(one: Callback) -> bool:
+    """Whether a callback does anything after a batch."""
+    return type(one).on_batch_end is not Callback.on_batch_end
+
+
 def function_of(given: Any) -> Callback:
     """A plain function as a callback; it must take the epoch and its numbers."""
     if isinstance(given, type) or not callable(given):

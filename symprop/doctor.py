@@ -14,7 +14,7 @@ from ctypes.util import find_library
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from symprop.backends import BACKENDS
+from symprop.backends import BACKENDS, default
 from symprop.errors import install
 
 __all__ = ["Fact", "facts", "report"]
@@ -75,7 +75,17 @@ def facts() -> list[Fact]:
         missing = f"missing (for {purpose}{group}): {install(package)}"
         found.append(Fact(package, "optional", own is not None, own or missing))
     found += [backend(name) for name in BACKENDS]
+    found.append(cache())
     return found
+
+
+def cache() -> Fact:
+    """Whether compiled code is kept for the processes to come, and where."""
+    from codegen.llvm.store import Store
+
+    store = Store()
+    trouble = store.trouble()
+    return Fact("cache", "cache", not trouble, trouble or str(store.folder))
 
 
 def backend(name: str) -> Fact:
@@ -83,7 +93,8 @@ def backend(name: str) -> Fact:
     missing = [p for p in ("numpy", *BACKENDS[name].needs) if installed(p) is None]
     if not missing and BACKENDS[name].device and not device():
         missing = ["a CUDA device, or NUMBA_ENABLE_CUDASIM=1 for Numba's simulator of one"]
-    detail = f"needs {', '.join(missing)}" if missing else "ready"
+    ready = "ready, and used where none is named" if name == default() else "ready"
+    detail = f"needs {', '.join(missing)}" if missing else ready
     return Fact(f"backend {name}", "backend", not missing, detail)
 
 

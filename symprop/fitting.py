@@ -26,13 +26,15 @@ from symprop.batches import (
     check_iterable,
     split_examples,
 )
-from symprop.callbacks import checked
+from symprop.callbacks import checked, hears_batches
 from symprop.data import Arrays
 from symprop.errors import DataError, quoted
 from symprop.history import VALIDATION, History
+from symprop.native_loop import native_loop
 from symprop.progress import Progress, interrupts_held
 
 if TYPE_CHECKING:
+    from codegen.llvm.loop import Loop
     from symprop.runner import Runner
     from symprop.trainer import Trainer
 
@@ -99,6 +101,7 @@ class Fitting:
         if self.held is not None:
             self.columns += [VALIDATION + name for name in runner.columns]
         self.bar = Progress(plan.epochs, self.source.steps, progress)
+        self.loop: Loop | None = None
 
     # --- data ----------------------------------------------------------------------------------
 
@@ -170,6 +173,12 @@ class Fitting:
         self.runner.step.build()
         if self.held is not None:
             self.runner.evaluate.build()
+        # A loop in machine code: where nobody is to be told of every batch.
+        if isinstance(self.source, Cut) and not any(map(hears_batches, self.callbacks)):
+            cut, columns = self.source, len(self.runner.columns)
+            self.loop = native_loop(
+                self.runner, cut.arrays, list(cut.split), cut.batch_size, 0, columns
+            )
 
     def _epoch(self, epoch: int, interrupts: interrupts_held) -> dict[str, float]:
         """The steps of one epoch and its validation; the numbers for the history."""
@@ -177,6 +186,19 @@ class Fitting:
         for one in self.callbacks:
             one.on_epoch_begin(trainer, epoch)
         means = Totals(runner.columns)
+        if self.loop is not None:
+            self._native_steps(self.loop, epoch, means, interrupts)
+        else:
+            self._steps(epoch, means, interrupts)
+        entry = runner.recipe.finished(means.means())
+        if self.held is not None:
+            found = self._validated(self.held, epoch)
+            entry |= {VALIDATION + name: value for name, value in found.items()}
+        return entry
+
+    def _steps(self, epoch: int, means: Totals, interrupts: interrupts_held) -> None:
+        """The steps of one epoch, one after the other."""
+        runner, trainer = self.runner, self.trainer
         for position, (batch, count) in enumerate(self.source.epoch(epoch), 1):
             results = runner.run(runner.step, batch)
             means.add(results, count)
@@ -186,11 +208,25 @@ class Fitting:
             interrupts.raise_pending()
             if trainer.stopping:
                 break
-        entry = runner.recipe.finished(means.means())
-        if self.held is not None:
-            found = self._validated(self.held, epoch)
-            entry |= {VALIDATION + name: value for name, value in found.items()}
-        return entry
+
+    def _native_steps(
+        self, loop: Loop, epoch: int, means: Totals, interrupts: interrupts_held
+    ) -> None:
+        """The same in machine code, a slice of time after the other."""
+        assert isinstance(self.source, Cut)
+
+        def between(steps: int) -> None:
+            self.bar.advance(steps)
+            interrupts.raise_pending()
+            if self.trainer.stopping:
+                loop.stop()
+
+        order = self.source.order(epoch)
+        loop.start(order)
+        rows = loop.rows(self.source.steps, between)
+        size = self.source.batch_size
+        counts = np.minimum(size, len(order) - size * np.arange(len(rows)))
+        means.add_rows(rows, counts)
 
     def _tell_batch(self, position: int, results: tuple[Any, ...]) -> None:
         if not self.callbacks:

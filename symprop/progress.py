@@ -8,7 +8,9 @@ at once.
 
 from __future__ import annotations
 
-import signal
+# `signal` wraps these functions to turn numbers into enums and back, which takes longer than all
+# else that a short step does besides computing.
+import _signal  # type: ignore[import-not-found]
 import threading
 from collections.abc import Mapping
 from types import FrameType, TracebackType
@@ -53,10 +55,10 @@ class Progress:
         total = None if self._steps is None else self._epochs * self._steps
         self._task = self._bar.add_task(f"epoch 0/{self._epochs}", total=total, numbers="")
 
-    def advance(self) -> None:
-        """One step is done."""
+    def advance(self, steps: int = 1) -> None:
+        """So many steps are done."""
         if self._bar is not None:
-            self._bar.advance(self._task)
+            self._bar.advance(self._task, steps)
 
     def epoch(self, entry: Mapping[str, float]) -> None:
         """One epoch is done."""
@@ -86,14 +88,14 @@ class interrupts_held:  # noqa: N801, a context manager reads as a verb
     def __enter__(self) -> interrupts_held:
         if (
             threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
         ):
-            self._previous = signal.signal(signal.SIGINT, self._hold)
+            self._previous = _signal.signal(_signal.SIGINT, self._hold)
         return self
 
     def _hold(self, number: int, frame: FrameType | None) -> None:
         if self._pending:
-            signal.default_int_handler(number, frame)
+            _signal.default_int_handler(number, frame)
         self._pending = True
 
     def raise_pending(self) -> None:
@@ -106,6 +108,6 @@ class interrupts_held:  # noqa: N801, a context manager reads as a verb
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+            _signal.signal(_signal.SIGINT, self._previous)
         if kind is None:
             self.raise_pending()

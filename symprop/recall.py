@@ -5,19 +5,24 @@ code that they lead to (``codegen.llvm.kept``), or None where that cannot be sai
 
 The name is the hash of all that the passes read: the structural digests of the values, in order
 (the data of constants and the declarations of leaves are in them), the names and roles that values
-carry, the rules that made them, the settings of ``Work``, and the text of symprop and codegen
-themselves. Where a user's own function is in a formula there is no name: its definition is code
+carry, the rules that made them, the settings of ``Work``, the versions of Python, SymPy, mpmath and
+NumPy, and the text of symprop and codegen themselves. Where a user's own function is in a formula there is no name: its definition is code
 that no digest sees; nor is there one where that text changed after this process began to load it.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import mpmath
+import numpy as np
+import sympy
 
 from symprop.graph import Leaf, Node, Opaque, Reduce, Region, Scan, origin, suggested
 from symprop.term import Call, Term, children
@@ -41,7 +46,7 @@ def name(work: Work) -> str | None:
     if sources is None:
         return None
     known: set[Term] = set()
-    parts = [sources, _settings(work)]
+    parts = [sources, _versions(), _settings(work)]
     for node in _everything(work.roots):
         if isinstance(node, Reduce) and _of_the_user(node.body, known):
             return None
@@ -51,6 +56,12 @@ def name(work: Work) -> str | None:
         if not isinstance(node, Leaf):
             parts += [node.name.encode(), suggested(node).encode(), _rule(node)]
     return name_of(parts, host())
+
+
+def _versions() -> bytes:
+    """Those of what the passes compute with."""
+    packages = (sympy.__version__, mpmath.__version__, np.__version__)
+    return repr((sys.version, packages)).encode()
 
 
 def _settings(work: Work) -> bytes:

@@ -7,6 +7,7 @@ and each third in float64; the slow tests the rest.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -164,6 +165,58 @@ def test_inputs_that_are_the_same_for_every_example_stay_in_place() -> None:
         trainer.bind(given, batch_size=20, shuffle=True, seed=4)
         losses.append(trainer.run(7))
     np.testing.assert_allclose(*losses, rtol=1e-10)
+
+
+class Listening(prop.Callback):
+    """Hears of every batch, so that the loop over them is Python's."""
+
+    def on_batch_end(self, trainer: Any, batch: int, entry: Any) -> None:
+        self.heard = batch
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_fitting_in_machine_code_is_fitting_step_by_step_to_the_bit(shuffle: bool) -> None:
+    trainers = []
+    for callbacks in ([], [Listening()]):
+        trainer = digits().compile("native", seed=2)
+        for first in (1, 3):
+            trainer.fit(
+                data(75), 2, 16, validation_split=0.2, shuffle=shuffle, first_epoch=first,
+                callbacks=callbacks,
+            )  # fmt: skip
+        trainers.append(trainer)
+    native, stepped = trainers
+    assert native.history.to_json() == stepped.history.to_json()
+    for name, array in {**native.parameters, **native.states}.items():
+        assert np.array_equal(array, {**stepped.parameters, **stepped.states}[name]), name
+
+
+def test_ctrl_c_ends_a_fit_in_machine_code_between_two_steps() -> None:
+    trainer = digits().compile("native", seed=1)
+    trainer.fit(data(64), 1, 16)
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(data(64), 10**7, 16)
+    timer.join()
+    steps = int(trainer.states["adam.steps"])
+    again = digits().compile("native", seed=1)
+    again.fit(data(64), 1, 16)
+    with contextlib.suppress(StopIteration):
+        again.fit(data(64), 10**7, 16, callbacks=[Ending(steps)])
+    for name, array in trainer.parameters.items():
+        assert np.array_equal(array, again.parameters[name])
+
+
+class Ending(prop.Callback):
+    """Ends a training after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_batch_end(self, trainer: Any, batch: int, entry: Any) -> None:
+        if trainer.states["adam.steps"] >= self.steps:
+            raise StopIteration
 
 
 def test_a_run_that_another_thread_stops_gives_the_losses_so_far() -> None:

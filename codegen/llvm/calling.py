@@ -168,6 +168,7 @@ class _Context:
 class Bound:
     """A program on fixed arrays: ``bound()`` runs it, ``outputs`` are where it leaves results.
 
+    Outputs that are single numbers of one dtype stand one after the other in memory.
     ``entry(address)`` is that call without anything around it, ``code`` where the machine code is.
     ``sizes`` are those of the
     dimensions, ``word`` says where the context, ``words``, has the address of an array.
@@ -177,9 +178,8 @@ class Bound:
         self._context = context
         for n, array in enumerate(arrays):
             context.take(n, array)
-        made = {}
-        for word, shape, dtype in context.made:
-            made[word] = array = aligned(prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+        made = _made(context, caller.interface.outputs)
+        for word, array in made.items():
             context.words[word] = array.ctypes.data
         self.outputs = context.outputs(made)
         self.entry, self.address, self.code = caller.entry, context.address, caller.code
@@ -187,6 +187,14 @@ class Bound:
 
     def __call__(self) -> None:
         self.entry(self.address)
+
+    def in_a_row(self, count: int) -> bool:
+        """Whether the first outputs are floats of one width, one after the other in memory."""
+        outputs = self.outputs[:count]
+        first = outputs[0]
+        places = [first.ctypes.data + n * first.itemsize for n in range(count)]
+        alike = all(not a.shape and a.dtype == first.dtype for a in outputs)
+        return alike and first.dtype.kind == "f" and [a.ctypes.data for a in outputs] == places
 
     @property
     def bytes(self) -> int:
@@ -197,3 +205,19 @@ class Bound:
         """The word of a dimension's size."""
         i = self._context.caller.interface
         return len(i.arrays) + [d.name for d in i.dims].index(name)
+
+
+def _made(context: _Context, outputs: Sequence[str]) -> dict[int, Array]:
+    """Memory for outputs, by the word that says where it is, numbers in their order."""
+    numbers: dict[np.dtype[Any], list[int]] = {}
+    made: dict[int, Array] = {}
+    order = {context.word.get(name, -1): n for n, name in enumerate(outputs)}
+    for word, shape, dtype in sorted(context.made, key=lambda row: order[row[0]]):
+        if shape:
+            made[word] = aligned(prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+        else:
+            numbers.setdefault(dtype, []).append(word)
+    for dtype, words in numbers.items():
+        room = aligned(len(words) * dtype.itemsize).view(dtype)
+        made |= {word: room[n : n + 1].reshape(()) for n, word in enumerate(words)}
+    return made

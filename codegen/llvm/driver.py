@@ -10,7 +10,8 @@ In: nothing of a network: ``driver(name)`` is LLVM text with one external functi
         the next examples, `batch` of them or what is left: the context's word of each streamed
             array is set to where they are, with `shuffle` gathered at its `target`;
             the size in the context, to how many they are
-        the step; its loss as float64 at the next place of `losses`, the first after the last
+        the step; its loss, and what stands after it, as float64 at the next row of `losses`, the
+            first after the last
 
 Guarantees: nothing is allocated and no function of a library is called; the order of an epoch is
 ``codegen.philox.permutation(seed, epoch, examples)``. The table holds everything: the function
@@ -50,7 +51,8 @@ class Run:
     """What a loop works on. Without ``examples``, every step is on what the context holds.
 
     ``step`` is the address of the step, ``context`` that of its context, ``loss`` that of its loss,
-    of ``loss_bytes``; ``losses`` that of ``capacity`` numbers of float64. ``size`` is the word of
+    of ``loss_bytes``, with ``columns - 1`` numbers of the same type after it that are kept as well;
+    ``losses`` that of ``capacity`` rows of so many numbers of float64. ``size`` is the word of
     the context with the batch's size, or -1 where that is fixed; ``order`` has room for
     ``examples`` of int64, those of epoch ``drawn`` (-1: none), and is not used without ``shuffle``.
     The next step is on the examples from ``position`` on in epoch ``epoch``.
@@ -62,6 +64,7 @@ class Run:
     loss_bytes: int
     losses: int
     capacity: int
+    columns: int = 1
     steps: int = 0
     done: int = 0
     stop: int = 0
@@ -91,7 +94,7 @@ class Run:
     def _check(self) -> None:
         facts = {
             "loss_bytes must be 4 or 8": self.loss_bytes in (4, 8),
-            "capacity must be at least 1": self.capacity >= 1,
+            "capacity and columns must be at least 1": min(self.capacity, self.columns) >= 1,
             "seed must be below 2**64": 0 <= self.seed < 1 << 64,
             "steps and done must not be negative": self.steps >= 0 and self.done >= 0,
             f"examples must be at most {philox.MOST}": 0 <= self.examples <= philox.MOST,

@@ -64,6 +64,8 @@ entry:
   %wide = icmp eq i64 %bytes, 8
   %losses.at = getelementptr i64, ptr %run, i64 $at_losses
   %losses = load ptr, ptr %losses.at
+  %columns.at = getelementptr i64, ptr %run, i64 $at_columns
+  %columns = load i64, ptr %columns.at
   %capacity.at = getelementptr i64, ptr %run, i64 $at_capacity
   %capacity = load i64, ptr %capacity.at
   %steps.at = getelementptr i64, ptr %run, i64 $at_steps
@@ -91,18 +93,29 @@ next:
   br label %ready
 ready:
   call void %step(ptr %context)
+  %row = mul i64 %place, %columns
+  %kept.row = getelementptr double, ptr %losses, i64 %row
+  br label %column
+column:
+  %j = phi i64 [ 0, %ready ], [ %j.after, %read ]
   br i1 %wide, label %double, label %single
 double:
-  %loss.double = load double, ptr %loss.place
-  br label %kept
+  %double.at = getelementptr double, ptr %loss.place, i64 %j
+  %loss.double = load double, ptr %double.at
+  br label %read
 single:
-  %loss.single = load float, ptr %loss.place
+  %single.at = getelementptr float, ptr %loss.place, i64 %j
+  %loss.single = load float, ptr %single.at
   %loss.widened = fpext float %loss.single to double
-  br label %kept
-kept:
+  br label %read
+read:
   %loss = phi double [ %loss.double, %double ], [ %loss.widened, %single ]
-  %kept.at = getelementptr double, ptr %losses, i64 %place
+  %kept.at = getelementptr double, ptr %kept.row, i64 %j
   store double %loss, ptr %kept.at
+  %j.after = add i64 %j, 1
+  %another = icmp slt i64 %j.after, %columns
+  br i1 %another, label %column, label %kept
+kept:
   %done.now = add i64 %done, 1
   store atomic i64 %done.now, ptr %done.at release, align 8
   %place.after = add i64 %place, 1

@@ -1,7 +1,8 @@
 """Steps in a row on bound arrays: the loop of ``codegen.llvm.driver``, as Python calls it.
 
 In: a ``Bound`` program whose first output is the loss, on room for one batch; the arrays that
-batches are taken from. Out: ``Loop``: ``run(n)``, the losses of the next n steps.
+batches are taken from. Out: ``Loop``: ``run(n)``, the losses of the next n steps; ``rows(n)``,
+their first ``columns`` outputs.
 
 Guarantees: between two checks for Ctrl-C no more than ``SLICE`` seconds pass, but for a step that
 takes longer itself: the loop is called for as many steps as that takes, measured as it goes. An
@@ -64,10 +65,12 @@ class Batches:
 class Loop:
     """Steps of a bound program, counted on from run to run."""
 
-    def __init__(self, bound: Bound, batches: Batches | None = None) -> None:
+    def __init__(self, bound: Bound, batches: Batches | None = None, columns: int = 1) -> None:
+        assert bound.in_a_row(columns)
         loss = bound.outputs[0]
-        self._ring = np.empty(1)
-        facts, self._held = batches.run(bound) if batches else ({}, [])
+        self.columns = columns
+        self._ring: Array = np.empty(1)
+        facts, self._held = batches.run(bound) if batches else ({}, [np.empty(0, np.int64)])
         made = Run(
             step=bound.code,
             context=bound.address,
@@ -75,6 +78,7 @@ class Loop:
             loss_bytes=loss.itemsize,
             losses=self._ring.ctypes.data,
             capacity=1,
+            columns=columns,
             **facts,
         )
         self.bound = bound
@@ -85,8 +89,21 @@ class Loop:
 
     def run(self, steps: int) -> Array:
         """The losses of so many steps, float64; fewer where ``stop`` was called meanwhile."""
+        return self.rows(steps)[:, 0]
+
+    def start(self, order: Array) -> None:
+        """Begins an epoch with these examples, in this order; for batches that have a seed."""
+        table, room = self._table, self._held[0]
+        assert 0 < len(order) <= len(room)
+        room[: len(order)] = order
+        table[word("examples")], table[word("position")] = len(order), 0
+        table[word("drawn")] = table[word("epoch")]
+
+    def rows(self, steps: int, between: Callable[[int], None] | None = None) -> Array:
+        """All columns of the same: (steps, columns). ``between`` is called after every slice with
+        how many steps it had; what it raises ends the run, and ``stop`` may be called in it."""
         table = self._table
-        ring = np.empty(steps)
+        ring = np.empty((steps, self.columns))
         table[word("losses")], table[word("capacity")] = ring.ctypes.data, steps
         table[_DONE] = table[_STOP] = 0
         self._ring, done = ring, 0
@@ -97,6 +114,8 @@ class Loop:
             now = int(table[_DONE])
             if now > done:
                 self._pace = max((perf_counter() - start) / (now - done), 1e-9)
+            if between is not None:
+                between(now - done)
             done = now
         return ring[:done]
 

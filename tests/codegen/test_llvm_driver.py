@@ -341,7 +341,7 @@ def test_another_thread_stops_a_run() -> None:
     ("changed", "said"),
     [
         ({"loss_bytes": 2}, "loss_bytes must be 4 or 8"),
-        ({"capacity": 0}, "capacity must be at least 1"),
+        ({"capacity": 0}, "capacity and columns must be at least 1"),
         ({"seed": -1}, "seed must be below"),
         ({"seed": 1 << 64}, "seed must be below"),
         ({"steps": -1}, "steps and done must not be negative"),
