@@ -576,17 +576,19 @@ def evaluate(
 
 
 def render(ix: Ix, name: Callable[[Atom], str]) -> str:
-    """Readable text; ``name`` spells loops, dimensions, floors, mods and gathers."""
-    text = ""
-    for atom, k in ix.terms:
-        sign = "-" if k < 0 else "+"
-        body = name(atom) if abs(k) == 1 else f"{abs(k)}*{name(atom)}"
-        text = f"{text} {sign} {body}" if text else (f"-{body}" if k < 0 else body)
-    if not text:
-        return str(ix.const)
-    if ix.const:
-        text += f" {'-' if ix.const < 0 else '+'} {abs(ix.const)}"
-    return text
+    """Readable text; ``name`` spells loops, dimensions, floors, mods and gathers.
+
+    What is added stands before what is taken away where that spares a sign: ``3 - i``.
+    """
+    parts = [
+        (k < 0, name(atom) if abs(k) == 1 else f"{abs(k)}*{name(atom)}") for atom, k in ix.terms
+    ]
+    if ix.const or not parts:
+        parts.append((ix.const < 0, str(abs(ix.const))))
+    first = next((n for n, (taken, _) in enumerate(parts) if not taken), 0)
+    parts.insert(0, parts.pop(first))
+    text = f"-{parts[0][1]}" if parts[0][0] else parts[0][1]
+    return text + "".join(f" {'-' if taken else '+'} {part}" for taken, part in parts[1:])
 
 
 GuardKind = Literal[">=", "=="]

@@ -253,7 +253,7 @@ def spell_doc(doc: str) -> Iterable[str]:
     """The lines of a docstring, safe in a comment, each with its indent."""
     for line in doc.splitlines()[:40]:
         indent = " " * min(8, len(line) - len(line.lstrip()))
-        yield indent + comment_safe(line, 80)
+        yield indent + comment_safe(line, WIDTH - 4 - len(indent))
 
 
 def _step(step: Step, program: Program, indent: str, seen: list[Program]) -> Iterable[str]:

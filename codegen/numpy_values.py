@@ -145,7 +145,7 @@ def align(value: Value, axes: tuple[Loop, ...]) -> Value:
         items = [Name("..."), *[NONE] * (len(kept) - len(inner))]
     while items[-1] is ALL:
         items.pop()
-    kept_axis = _reduced_last(value.expr, len(inner))
+    kept_axis = _reduced_last(value.expr, len(inner)) or _taken_last(value.expr, len(inner))
     if kept_axis is not None and len(kept) == len(inner) + 1 and kept[:-1] == inner:
         return replace(value, expr=kept_axis, axes=kept)
     if isinstance(value.expr, Item) and _merges(value.expr, len(inner)):
@@ -164,6 +164,17 @@ def _reduced_last(expr: Expr, axis: int) -> Expr | None:
         name, keywords = expr.function.name, expr.keywords
         if name in ("sum", "max", "min") and keywords == (("axis", integer(axis)),):
             return CallE(expr.function, expr.args, (*keywords, ("keepdims", Name("True"))))
+    return None
+
+
+def _taken_last(expr: Expr, axis: int) -> Expr | None:
+    """``x[:, n : n + 1]`` for ``x[:, n]``, when a new last axis stands for the one taken from."""
+    if isinstance(expr, Item) and len(expr.items) == axis + 1 and isinstance(expr.items[-1], Num):
+        *slices, last = expr.items
+        if all(isinstance(i, SliceE) for i in slices) and last.text.isdigit():
+            n = int(last.text)
+            end = integer(n + 1)
+            return Item(expr.base, (*slices, SliceE(integer(n) if n else None, end, None)))
     return None
 
 

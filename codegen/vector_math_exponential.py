@@ -179,20 +179,34 @@ def sigmoid(f: Formula, x: Value) -> Value:
     return f.select(x < 0.0, e, 1.0) / (1.0 + e)
 
 
+def _of_double(f: Formula, x: Value) -> tuple[Value, Value, Value]:
+    """e = s*expm1(2*|x|), e + 2*s, and s: 1, or what keeps e finite where sech2 is tiny."""
+    a = f.at_most(f.absolute(x), f.pick(53.0, 375.0))  # there sech2 is 0 already
+    t, m = _expm1_reduced(f, f.once(2.0 * a))
+    tail = a > f.pick(40.0, 350.0)
+    bits = _power_bits(f, t, 0)
+    scale = f.once(f.float_of(f.select(tail, bits - (STEP << f.mantissa), bits)))
+    one = f.once(f.select(tail, 2.0**-STEP, 1.0))
+    e = f.once(f.fma(scale, m, scale - one))
+    return e, f.once(e + 2.0 * one), one
+
+
 def tanh(f: Formula, x: Value) -> Value:
-    """The hyperbolic tangent: e/(e + 2) of e = expm1(2*|x|).
+    """The hyperbolic tangent: e/(e + 2) of e = expm1(2*|x|), with the reciprocal that sech2 needs.
 
     A quotient of polynomials would save a third of the operations, but is off by 5 units in the
     last place and above 1 near where it ends.
     """
-    t, m = _expm1_reduced(f, f.once(2.0 * f.at_most(f.absolute(x), f.pick(10.0, 22.0))))
-    scale = f.once(_power_of_two(f, t, 0))
-    e = f.once(f.fma(scale, m, scale - 1.0))
-    return f.signed_as(f.once(e / (e + 2.0)), x)
+    e, d, _ = _of_double(f, x)
+    if not f.fused:
+        return f.signed_as(f.once(e / d), x)
+    q = f.once(1.0 / d)
+    y = f.once(e * q)
+    return f.signed_as(f.once(f.fma(f.once(f.fma(-y, d, e)), q, y)), x)
 
 
 def sech2(f: Formula, x: Value) -> Value:
-    """1/cosh(x)**2 = 4*e/(1 + e)**2 of e = exp(-2*|x|)."""
-    y, last = exp_parts(f, f.once(-2.0 * f.absolute(x)))
-    e = f.once(y * last)
-    return y * (4.0 / f.fma(e, 2.0 + e, 1.0)) * last
+    """1/cosh(x)**2 = 4*q*(1 - q) of q = 1/(e + 2), e = expm1(2*|x|): beside tanh nearly free."""
+    _, d, one = _of_double(f, x)
+    q = f.once(1.0 / d)
+    return 4.0 * q * (1.0 - one * q) * one

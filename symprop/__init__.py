@@ -7,6 +7,7 @@ gradient                    the one derivative rule, reverse and forward
 simplify                    rules as data under a cost gate
 lower, pipeline             GRAPH to PROGRAM (codegen.program), the pass list, compile
 training, trainer, cli      the step, its loop over data, the command line
+export, artifact            the step as a library for C, and that library run again
 explain                     the mathematics of a network on one page
 oracle                      what everything is tested against
 """
@@ -22,6 +23,7 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
     )
 
 from codegen.index import dim as Dim  # noqa: N812
+from symprop.artifact import Artifact, load
 from symprop.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from symprop.clipping import ClipGlobalNorm, ClipNorm, ClipValue
 from symprop.declarations import (
@@ -132,6 +134,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Artifact",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -207,6 +210,7 @@ __all__ = [
     "labels",
     "layer_norm",
     "leaky_relu",
+    "load",
     "log",
     "log1p",
     "log_sigmoid",

@@ -221,6 +221,8 @@ def _pull_scan(node: Scan, gs: Mapping[int, Node], need: Sequence[bool]) -> list
         for k, (n, leaf) in enumerate(zip(saved, stand, strict=True))
     }
     titles |= own
+    for leaf, n in zip(sums.values(), grown, strict=True):
+        graph.suggest(n, f"new_{titles[leaf]}")
     used = set(topological(outputs))
     pairs = [(a, b) for a, b in zip(slice_leaves, slice_args, strict=True) if a in used]
     consts = [(a, b) for a, b in zip(const_leaves, const_args, strict=True) if a in used]

@@ -59,12 +59,15 @@ def read_weights(path: str | os.PathLike[str], expected: Mapping[str, Array]) ->
 
     Guarantees: the file's size is checked before it is read, all of it before anything is returned.
     """
-    import safetensors
-
-    where = quoted(os.fspath(path))
     allowed = sum(array.nbytes for array in expected.values())
     allowed += HEADER_BYTES + HEADER_BYTES_PER_ARRAY * len(expected)
-    data = read_regular(path, allowed)
+    return weights_in(quoted(os.fspath(path)), read_regular(path, allowed), expected)
+
+
+def weights_in(where: str, data: bytes, expected: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays in the bytes of a file called `where`; see `read_weights`."""
+    import safetensors
+
     try:
         found = dict(safetensors.deserialize(data))
     except Exception as error:  # the library raises one class for a bad file, another for bad UTF-8
@@ -151,15 +154,17 @@ def check_folder(path: str | os.PathLike[str], names: Iterable[str]) -> None:
         )
 
 
-def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+def write_folder(
+    path: str | os.PathLike[str], files: Mapping[str, bytes], older: Iterable[str] = ()
+) -> None:
     """Write the files into the folder `path`, which appears whole or not at all.
 
-    An existing folder is replaced where it holds nothing but files of these names: a file that
-    this function would not have written is never removed.
+    An existing folder is replaced where it holds nothing but files of these names and of those in
+    `older`: a file that this function would not have written is never removed.
     """
     target = Path(path)
     with reported(target):
-        check_folder(target, files)
+        check_folder(target, [*files, *older])
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:40]}."))
         try:

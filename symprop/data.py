@@ -1,6 +1,7 @@
 """Arrays that are handed in: the one place where they are checked and converted.
 
-In: a mapping from names to arrays, and the declared leaves they belong to.
+In: a mapping from names to arrays, and the declared leaves they belong to; `Door` reads the
+declarations once, so that a call looks at the arrays alone.
 Out: a mapping of the same names to native, aligned, C-contiguous arrays of the leaves' dtypes, and
 the size of every named dimension.
 Guarantees: the arrays that were handed in are never written to, and a plain array that already
@@ -13,16 +14,17 @@ It does not know networks, gradients or programs: a leaf is anything with the at
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from symprop.errors import DataError, at, listed, quoted
 
-__all__ = ["Arrays", "Leaf", "closest", "prepare", "storage_dtype"]
+__all__ = ["Arrays", "Door", "Leaf", "closest", "storage_dtype"]
 
 Array = NDArray[Any]
+INT64 = np.dtype(np.int64)
 Arrays = dict[str, Array]
 
 
@@ -85,67 +87,102 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {quoted(near[0])}?" if near else ""
 
 
-def prepare(
-    arrays: Mapping[str, Any],
-    leaves: Sequence[Leaf],
-    width: DTypeLike,
-    *,
-    ignored: Iterable[str] = (),
-    check_finite: bool = False,
-) -> tuple[Arrays, dict[str, int]]:
-    """Check `arrays` against `leaves` and convert them.
+class Entry(NamedTuple):
+    """What is known of a leaf before its array comes: the dtype it is stored in, the bounds of its
+    integers, and each axis as a constant and dimensions with their factors."""
 
-    In: the arrays; the leaves that are needed (one with a `default` may be left out); the float
-    width compiled for; names that may be handed in although nothing here reads them; whether a
-    NaN or an infinity is an error.
-    Out: the converted arrays in the order of `leaves`, and the sizes of the named dimensions.
+    leaf: Leaf
+    dtype: np.dtype[Any]
+    bounds: tuple[int, int] | None
+    axes: tuple[tuple[int, tuple[tuple[Any, int], ...]], ...]
+
+
+class Door:
+    """The checks of some leaves, made ready once and carried out on the arrays of every call.
+
+    In: the leaves that are needed (one with a `default` may be left out); the float width compiled
+    for; names that may be handed in although nothing here reads them; whether a NaN or an infinity
+    is an error.
     """
-    check_names(arrays, leaves, ignored)
-    converted: Arrays = {}
-    sizes: dict[str, int] = {}
-    first: dict[str, Leaf] = {}
-    for leaf in leaves:
-        value = arrays.get(leaf.name, leaf.default)
-        if value is None:
-            raise DataError(
-                f"{shown(leaf)} is missing: expected an array {dims_text(leaf)}, "
-                f"but got {listed(arrays)}"
-            )
-        array = convert(leaf, value, storage_dtype(leaf, width))
-        check_shape(leaf, array, sizes, first)
-        if check_finite and array.dtype.kind == "f" and not np.isfinite(array).all():
-            position = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise DataError(
-                f"{shown(leaf)} must be finite, but is {array[position]} at {position}: "
-                "clean the data, or compile with check_finite=False"
-            )
-        converted[leaf.name] = array
-    return converted, sizes
 
+    def __init__(
+        self,
+        leaves: Sequence[Leaf],
+        width: DTypeLike,
+        *,
+        ignored: Iterable[str] = (),
+        check_finite: bool = False,
+    ) -> None:
+        self.check_finite = check_finite
+        self._known = [leaf.name for leaf in leaves]
+        self._accepted = frozenset((*self._known, *ignored))
+        self._entries = {leaf.name: entry(leaf, width) for leaf in leaves}
 
-def check_names(arrays: Mapping[str, Any], leaves: Sequence[Leaf], ignored: Iterable[str]) -> None:
-    """Refuse what is not a mapping, and names that nothing declares."""
-    if not isinstance(arrays, Mapping):
+    def __call__(self, arrays: Mapping[str, Any]) -> tuple[Arrays, dict[str, int]]:
+        """The converted arrays in the order of the leaves, and the sizes of the named dimensions.
+
+        Raises DataError for what does not fit.
+        """
+        self._check_names(arrays)
+        converted: Arrays = {}
+        sizes: dict[str, int] = {}
+        first: dict[str, Leaf] = {}
+        for name, one in self._entries.items():
+            value = arrays.get(name, one.leaf.default)
+            if value is None:
+                raise DataError(
+                    f"{shown(one.leaf)} is missing: expected an array {dims_text(one.leaf)}, "
+                    f"but got {listed(arrays)}"
+                )
+            array = convert(one, value)
+            check_shape(one, array, sizes, first)
+            if self.check_finite:
+                check_finite(one.leaf, array)
+            converted[name] = array
+        return converted, sizes
+
+    def _check_names(self, arrays: Mapping[str, Any]) -> None:
+        """Refuse what is not a mapping, and names that nothing declares."""
+        known = self._known
+        if not isinstance(arrays, Mapping):
+            raise DataError(
+                "expected a mapping from names to arrays, such as "
+                f"{{{known[0] if known else 'x'!r}: array}}, but got {quoted(type(arrays))}"
+            )
+        if self._accepted.issuperset(arrays):
+            return
+        name = next(name for name in arrays if name not in self._accepted)
         raise DataError(
-            "expected a mapping from names to arrays, such as "
-            f"{{{leaves[0].name if leaves else 'x'!r}: array}}, but got {quoted(type(arrays))}"
+            f"{quoted(name)} is not an input: expected {listed(known)}"
+            f"{closest(name, known) if isinstance(name, str) else ''}"
         )
-    known = [leaf.name for leaf in leaves]
-    accepted = {*known, *ignored}
-    for name in arrays:
-        if name not in accepted:
-            raise DataError(
-                f"{quoted(name)} is not an input: expected {listed(known)}"
-                f"{closest(name, known) if isinstance(name, str) else ''}"
-            )
 
 
-def convert(leaf: Leaf, value: Any, dtype: np.dtype[Any]) -> Array:
-    """The value as a native, aligned, contiguous array of `dtype`; refuses what would lose data."""
-    if type(value) is np.ndarray and value.dtype == dtype and value.dtype.isnative:
+def entry(leaf: Leaf, width: DTypeLike) -> Entry:
+    """What is known of the leaf before its array comes."""
+    axes = tuple((d.const, d.terms) for d in leaf.dims)
+    return Entry(leaf, storage_dtype(leaf, width), declared_bounds(leaf), axes)
+
+
+def check_finite(leaf: Leaf, array: Array) -> None:
+    """Refuse a NaN or an infinity."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        position = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise DataError(
+            f"{shown(leaf)} must be finite, but is {array[position]} at {position}: "
+            "clean the data, or compile with check_finite=False"
+        )
+
+
+def convert(one: Entry, value: Any) -> Array:
+    """The value as a native, aligned, contiguous array of the leaf's dtype; refuses what would lose
+    data."""
+    leaf, dtype = one.leaf, one.dtype
+    if type(value) is np.ndarray and value.dtype == dtype:
         flags = value.flags
         if flags.c_contiguous and flags.aligned:  # the usual case: nothing to convert
-            check_range(leaf, value)
+            if one.bounds is not None and value.size:
+                check_range(leaf, value, one.bounds)
             return value
     name = shown(leaf)
     if isinstance(value, np.ma.MaskedArray):
@@ -161,7 +198,7 @@ def convert(leaf: Leaf, value: Any, dtype: np.dtype[Any]) -> Array:
             f"and shape {array.shape}: convert it first"
         )
     if dtype.kind in "iu" and kind not in "iu":
-        bounds = declared_bounds(leaf)
+        bounds = one.bounds
         what = f"whole numbers {bounds[0]} to {bounds[1]}" if bounds else "whole numbers"
         raise DataError(
             f"{name} must hold {what}, but has dtype {quoted(array.dtype)}: "
@@ -172,7 +209,8 @@ def convert(leaf: Leaf, value: Any, dtype: np.dtype[Any]) -> Array:
             f"{name} must hold booleans, but has dtype {quoted(array.dtype)}: "
             f"compare first, e.g. {identifier(leaf.name)} != 0"
         )
-    check_range(leaf, array, dtype)
+    if kind in "iu" and array.size:
+        check_range(leaf, array, one.bounds or dtype_bounds(dtype, array.dtype))
     with np.errstate(over="ignore"):  # float64 beyond float32 is inf, as in any cast of an array
         return np.require(array, dtype=dtype, requirements=["C", "A", "E"])
 
@@ -191,16 +229,26 @@ def declared_bounds(leaf: Leaf) -> tuple[int, int] | None:
     return None if (low, high) == (limits.min, limits.max) else (low, high)
 
 
-def check_range(leaf: Leaf, array: Array, dtype: np.dtype[Any] | None = None) -> None:
-    """Refuse integers outside the leaf's declared bounds, or outside its dtype."""
-    if array.dtype.kind not in "iu" or not array.size:
-        return
-    bounds = declared_bounds(leaf)
-    if bounds is None and dtype is not None and dtype.kind in "iu" and dtype != array.dtype:
-        bounds = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+def dtype_bounds(dtype: np.dtype[Any], given: np.dtype[Any]) -> tuple[int, int] | None:
+    """The bounds of an integer dtype, where the dtype given is another."""
+    if dtype.kind not in "iu" or dtype == given:
+        return None
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def unsigned_maximum(array: Array) -> int:
+    """The greatest int64 where the sign counts as a digit: what is below 0 is beyond every bound,
+    so that one pass finds what lies outside at either end."""
+    return int(np.maximum.reduce(array.view(np.uint64), axis=None))
+
+
+def check_range(leaf: Leaf, array: Array, bounds: tuple[int, int] | None) -> None:
+    """Refuse integers outside the bounds; the array is not empty."""
     if bounds is None:
         return
     low, high = bounds
+    if low == 0 and array.dtype == INT64 and unsigned_maximum(array) <= high:
+        return
     least, most = int(array.min()), int(array.max())
     if least < low or most > high:
         wrong = least if least < low else most
@@ -211,27 +259,31 @@ def check_range(leaf: Leaf, array: Array, dtype: np.dtype[Any] | None = None) ->
         )
 
 
-def check_shape(leaf: Leaf, array: Array, sizes: dict[str, int], first: dict[str, Leaf]) -> None:
+def check_shape(one: Entry, array: Array, sizes: dict[str, int], first: dict[str, Leaf]) -> None:
     """Check rank and sizes; note the size that each named dimension takes, and who fixed it."""
-    if array.ndim != len(leaf.dims):
+    leaf = one.leaf
+    if array.ndim != len(one.axes):
         raise DataError(
             f"{shown(leaf)} must have shape {dims_text(leaf)}, but has "
             f"{array.ndim} {'axis' if array.ndim == 1 else 'axes'}, {array.shape}: reshape it first"
         )
-    for axis, (extent, size) in enumerate(zip(leaf.dims, array.shape, strict=True)):
-        unknown = [(atom, k) for atom, k in extent.terms if atom.name not in sizes]
-        rest = extent.const + sum(k * sizes.get(atom.name, 0) for atom, k in extent.terms)
-        if not unknown:
+    for axis, ((rest, terms), size) in enumerate(zip(one.axes, array.shape, strict=True)):
+        unknown = None
+        for atom, k in terms:
+            if atom.name in sizes:
+                rest += k * sizes[atom.name]
+            elif unknown is None:
+                unknown = atom, k
+            else:
+                raise undetermined(leaf, axis, size, unknown[0].name)
+        if unknown is None:
             if rest != size:
                 raise disagreement(leaf, array, axis, rest, sizes, first)
             continue
-        ((atom, k),) = unknown[:1]
-        if len(unknown) > 1 or (size - rest) % k:
-            raise DataError(
-                f"{shown(leaf)} must have shape {dims_text(leaf)}, but axis {axis} has size "
-                f"{size}, from which {atom.name} cannot be found: declare {atom.name} on its own"
-            )
-        found = (size - rest) // k
+        atom, k = unknown
+        found, over = divmod(size - rest, k)
+        if over:
+            raise undetermined(leaf, axis, size, atom.name)
         most = atom.capacity
         if found < atom.lower or (most is not None and found > most):
             allowed = f"at least {atom.lower}" + ("" if most is None else f" and at most {most}")
@@ -241,6 +293,14 @@ def check_shape(leaf: Leaf, array: Array, sizes: dict[str, int], first: dict[str
             )
         sizes[atom.name] = found
         first[atom.name] = leaf
+
+
+def undetermined(leaf: Leaf, axis: int, size: int, name: str) -> DataError:
+    """The error for an axis from whose size that of a named dimension cannot be found."""
+    return DataError(
+        f"{shown(leaf)} must have shape {dims_text(leaf)}, but axis {axis} has size {size}, from "
+        f"which {name} cannot be found: declare {name} on its own"
+    )
 
 
 def disagreement(

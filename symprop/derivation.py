@@ -33,11 +33,11 @@ from symprop.graph import (
     hint,
     origin,
 )
-from symprop.naming import dim_name, divisor
+from symprop.naming import adjoint_of, dim_name, divisor
 from symprop.rewrites import EVERY_RULE, Step, Trace, trace
 from symprop.sampling import free_dims
 from symprop.simplify.cost import node_cost
-from symprop.spelling import Pattern, Spelling, adjoint_of
+from symprop.spelling import Pattern, Spelling
 from symprop.walk import topological, users
 
 __all__ = ["Derivation", "Line", "Operations", "Rule", "derivation"]

@@ -40,6 +40,7 @@ from symprop.graph import (
     Leaf,
     Node,
     Opaque,
+    Origin,
     Reading,
     Reduce,
     Region,
@@ -47,8 +48,19 @@ from symprop.graph import (
     hint,
     origin,
     outputs_of,
+    suggested,
 )
-from symprop.naming import LONGEST, Axes, Roles, dim_name, loop_names
+from symprop.naming import (
+    LONGEST,
+    Axes,
+    Roles,
+    adjoint_of,
+    by_rule,
+    dim_name,
+    first_form,
+    function_of,
+    loop_names,
+)
 from symprop.scalars import FLOATS, Kind, Place, Reads, scalar
 from symprop.scatter import scattered
 from symprop.schedule import Schedule, schedule
@@ -178,6 +190,7 @@ class _Lowering:
         self.buffers: list[p.Buffer] = []
         self.by_node: dict[Node, p.Buffer] = {}
         self.by_name: dict[str, p.Buffer] = {}
+        self.by_origin: dict[Origin, p.Buffer | None] = {}  # None: several values have that origin
         self.kept: dict[Node, p.Buffer] = {}  # old values of arguments that are overwritten
         self.positions: dict[str, int] = {}
         self.steps: list[p.Step] = []
@@ -279,16 +292,38 @@ class _Lowering:
         self.positions[name] = len(self.buffers)
         self.buffers.append(made)
         self.by_node[node] = self.by_name[name] = made
+        source = origin(first_form(node))
+        self.by_origin[source] = None if source in self.by_origin else made
         return made
 
     def scratch(self, node: Node) -> p.Buffer:
         """The buffer of a computed value."""
-        word = self.roles(node) or self.part(node)
+        word = self.given.get(node) or hint(node) or suggested(node) or self.adjoint(node)
+        word = word or self.roles(node) or self.part(node) or self.made_by(node)
         made = self.new_buffer(node, self.names(word, "value"), "scratch", hint(node))
         made = replace(made, section=self.sections.get(node, ""))
         self.buffers[self.positions[made.name]] = made
         self.by_node[node] = self.by_name[made.name] = made
         return made
+
+    def adjoint(self, node: Node) -> str:
+        """d_ and the name of what the value is the derivative of, where that has a buffer."""
+        primal = adjoint_of(first_form(node))
+        found = None if primal is None else self.by_origin.get(origin(first_form(primal)))
+        word = "" if found is None else f"d_{found.name}"
+        return word if len(word) <= LONGEST else ""
+
+    def made_by(self, node: Node) -> str:
+        """A word from the operation that the value is a result of, or a derivative of."""
+        first = first_form(node)
+        primal = adjoint_of(first)
+        if primal is not None:
+            word = f"d_{by_rule(first_form(primal))}"
+            return word if word != "d_" and word[2:] not in self.by_name else ""
+        inner = function_of(node)
+        operand = None if inner is None else self.by_node.get(inner[1])
+        word = f"{inner[0]}_{operand.name}" if inner and operand else by_rule(first)
+        return word if len(word) <= LONGEST else ""
 
     def part(self, node: Node) -> str:
         """The name of an unnamed value that one named value reads: what it is of that."""

@@ -29,7 +29,20 @@ from symprop.graph import (
     suggested,
 )
 
-__all__ = ["LONGEST", "Axes", "Roles", "adjoint", "dim_name", "loop_names", "rewritten"]
+__all__ = [
+    "LONGEST",
+    "Axes",
+    "Roles",
+    "adjoint",
+    "adjoint_of",
+    "by_rule",
+    "dim_name",
+    "divisor",
+    "first_form",
+    "function_of",
+    "loop_names",
+    "rewritten",
+]
 
 LONGEST = 26  # of a made-up name: a longer one says less than a short word
 LETTERS = "ijklmnpqrsuvw"
@@ -53,6 +66,14 @@ _RULES = {
     "reshape": "reshaped",
 }
 _WORDS = {"sum": "sum", "max": "max", "min": "min"}
+_OPERATORS = {
+    "+": "total",
+    "-": "difference",
+    "*": "product",
+    "@": "product",
+    "/": "quotient",
+    "where": "chosen",
+}
 
 
 class Roles:
@@ -95,7 +116,7 @@ class Roles:
                 return [primal]
             if source.rule == "@":
                 return list(source.inputs)
-        inner = _inner(node)
+        inner = function_of(node)
         if inner is not None:
             return [inner[1]]
         return [source.inputs[0]] if source.inputs and source.rule in _RULES else []
@@ -112,7 +133,7 @@ class Roles:
                 return first
             if source.rule == "@" and all(names):
                 return "_times_".join(names)
-        inner = _inner(node)
+        inner = function_of(node)
         if first and inner is not None:
             return f"{inner[0]}_{first}"
         if first and source.rule in _RULES:
@@ -126,11 +147,12 @@ class Roles:
         inside = of.block.outputs[node.n]
         if isinstance(of, Scan):
             return self._turned(node.n, of, inside)
-        own = "" if _local(inside) else hint(inside)
         title = hint(make_output(of, 0)) or of.block.name or "value"
         if not node.n:
             return title
-        return f"{title}_{own}" if own else f"{title}_saved{node.n}"
+        roles = Roles(dict(zip(of.block.leaves, of.block.names, strict=True)))
+        own = f"{title}_{roles(inside)}" if roles(inside) and not _local(inside) else ""
+        return own if own and len(own) <= LONGEST else f"{title}_saved{node.n}"
 
     def _turned(self, n: int, of: Scan, inside: Node) -> str:
         """A result of a scan: the last value of a carry, or all values of one thing."""
@@ -167,6 +189,34 @@ def _local(node: Node) -> bool:
     return isinstance(node, Leaf) and node.kind == "local"
 
 
+def adjoint_of(node: Node) -> Node | None:
+    """The value of which this is the derivative, or a part of it; None for other values."""
+    source = origin(node)
+    return source.inputs[0] if adjoint(source.rule) and source.inputs else None
+
+
+def first_form(node: Node) -> Node:
+    """The value as it was made, before the simplifier gave it other formulas."""
+    seen: set[Node] = set()
+    while node not in seen:
+        seen.add(node)
+        source = origin(node)
+        if rewritten(source.rule) and source.inputs:
+            node = source.inputs[0]
+    return node
+
+
+def by_rule(node: Node) -> str:
+    """A word from what made the value: index_logits, product; "" where that is no word."""
+    source = origin(node)
+    word = _OPERATORS.get(source.rule, source.rule)
+    if not word.isidentifier():
+        return ""
+    first = source.inputs[0] if source.inputs else node
+    long = f"{word}_{hint(first)}" if hint(first) and word == source.rule else word
+    return long if len(long) <= LONGEST else word
+
+
 def adjoint(rule: str) -> bool:
     """Whether a value is the cotangent of the first input of its rule, or a part of it."""
     return rule == "chain rule" or rule.startswith("cotangent of")
@@ -184,7 +234,7 @@ def _rewriting() -> frozenset[str]:
     return frozenset(r.name for r in (*RULES, SHARED))
 
 
-def _inner(node: Node) -> tuple[str, Node] | None:
+def function_of(node: Node) -> tuple[str, Node] | None:
     """(word, operand) where a value is one word of one operand: exp of z, sum of z."""
     if not isinstance(node, Reduce):
         return None

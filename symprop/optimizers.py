@@ -144,8 +144,9 @@ class Adam:
         v = beta2*v + (1 - beta2)*g**2
         p = p - rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon)
 
-    where t counts the steps from 1. D. P. Kingma and J. Ba, Adam: a method for stochastic
-    optimization, ICLR 2015, algorithm 1; written as in torch.optim.Adam.
+    where t counts the steps from 1; computed in the equal form of section 2, whose corrections are
+    two numbers a step. D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, ICLR
+    2015, algorithm 1; written as in torch.optim.Adam.
     """
 
     rate: float | Expr = 1e-3
@@ -208,15 +209,17 @@ def adam_steps(
     beta1, beta2 = optimizer.beta1, optimizer.beta2
     count = state("adam.steps", ())
     t = count + 1
-    # Both corrections are the same for every parameter: numbers, computed once.
-    step_size = (optimizer.rate / (1 - power(beta1, t))).named("step_size")
-    correction = (1 - power(beta2, t)).named("correction")
+    # The corrections are the same for every parameter. With sqrt(1 - beta2**t) taken out of the
+    # root (section 2 of the paper) they are computed once, and an element needs one division.
+    correction = sqrt(1 - power(beta2, t)).named("correction")
+    step_size = (optimizer.rate * correction / (1 - power(beta1, t))).named("step_size")
+    tolerance = (optimizer.epsilon * correction).named("tolerance")
     found: list[tuple[list[Update], Expr]] = []
     for p, g in zip(parameters, gradients, strict=True):
         m, v = slot("m", p), slot("v", p)
         new_m = beta1 * m + complement(beta1) * g
         new_v = beta2 * v + complement(beta2) * square(g)
-        step = step_size * new_m / (sqrt(new_v / correction) + optimizer.epsilon)
+        step = step_size * new_m / (sqrt(new_v) + tolerance)
         found.append(([(m, new_m), (v, new_v)], step))
     return (count, t), found
 

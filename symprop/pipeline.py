@@ -107,8 +107,8 @@ class Stage:
 def _describe(work: Work) -> Work:
     shown = dict.fromkeys(title or hint(n) for title, n in work.outputs)
     title = f"{work.name}: {', '.join(identifier(s) for s in shown if s)}".rstrip(": ")
-    short = title if len(title) <= 90 else f"{title[:86]} ..."
-    lines = [f"{short}.", "", *formulas(work.outputs)]
+    short = f"{title}." if len(title) <= 90 else f"{title[:86].rpartition(', ')[0]}, ..."
+    lines = [short, "", *formulas(work.outputs)]
     return replace(work, doc="\n".join(lines).rstrip())
 
 

@@ -34,16 +34,14 @@ from symprop.graph import (
     Region,
     Scan,
     hint,
-    origin,
 )
-from symprop.naming import LONGEST, Axes, Roles, dim_name, loop_names
+from symprop.naming import Axes, Roles, adjoint_of, by_rule, dim_name, loop_names
 from symprop.scalars import Kind, Place, Reads, scalar
 from symprop.walk import topological
 
-__all__ = ["Pattern", "Spelling", "adjoint_of"]
+__all__ = ["Pattern", "Spelling"]
 
 Pattern: TypeAlias = tuple[str, tuple[Node, ...]]
-_WORDS = {"+": "total", "-": "difference", "*": "product", "@": "product", "/": "quotient"}
 WIDTH: Dtype = "float64"  # what "float" is taken for; no width is printed
 
 
@@ -118,17 +116,7 @@ class Spelling:
         primal = adjoint_of(node)
         if not word and primal is not None and primal is not node:
             word = f"d_{self.name(primal)}"
-        return word or self._by_rule(node)
-
-    def _by_rule(self, node: Node) -> str:
-        """A word from what made the value: index_logits, product."""
-        source = origin(node)
-        word = _WORDS.get(source.rule, source.rule)
-        if not word.isidentifier():
-            return "t"
-        first = source.inputs[0] if source.inputs else node
-        long = f"{word}_{hint(first)}" if hint(first) and word == source.rule else word
-        return long if len(long) <= LONGEST else word
+        return word or by_rule(node) or "t"
 
     def shape(self, node: Node) -> str:
         """``[batch, hidden]``: names of axes, sizes where there are none; "" for a number."""
@@ -235,13 +223,6 @@ class Spelling:
     def _guards(self, guards: Sequence[Guard]) -> tuple[Guard, ...]:
         found = (guard(self._ix(g.ix), g.kind) for g in guards)
         return tuple(g for g in found if isinstance(g, Guard))
-
-
-def adjoint_of(node: Node) -> Node | None:
-    """The value of which this is the derivative, or a part of it; None for other values."""
-    source = origin(node)
-    adjoint = source.rule == "chain rule" or source.rule.startswith("cotangent of")
-    return source.inputs[0] if adjoint and source.inputs else None
 
 
 def _width(dtype: str) -> Dtype:

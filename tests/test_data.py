@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codegen.index import dim
-from symprop.data import prepare
+from symprop.data import Door
 from symprop.errors import DataError
 from symprop.graph import Leaf, new_leaf
 
@@ -22,14 +22,14 @@ GOOD = np.arange(12.0).reshape(3, 4)
 
 
 def one(leaf: Leaf, value: Any, **options: Any) -> np.ndarray[Any, Any]:
-    arrays, _ = prepare({leaf.name: value}, [leaf], "float32", **options)
+    arrays, _ = Door([leaf], "float32", **options)({leaf.name: value})
     return arrays[leaf.name]
 
 
 def refused(arrays: Any, leaves: list[Leaf], *words: str, **options: Any) -> None:
     """The error is one line and holds the words."""
     with pytest.raises(DataError) as caught:
-        prepare(arrays, leaves, "float32", **options)
+        Door(leaves, "float32", **options)(arrays)
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 400
@@ -77,7 +77,7 @@ def test_unaligned_and_read_only_arrays() -> None:
 
 
 def test_a_scalar_has_a_default_and_keeps_no_axes() -> None:
-    arrays, sizes = prepare({}, [RATE], "float64")
+    arrays, sizes = Door([RATE], "float64")({})
     assert arrays["rate"].shape == ()
     assert arrays["rate"] == 0.5
     assert sizes == {}
@@ -86,9 +86,9 @@ def test_a_scalar_has_a_default_and_keeps_no_axes() -> None:
 
 def test_sizes_of_named_dimensions() -> None:
     arrays = {"x": GOOD, "y": [1, 2, 3], "shifted": np.zeros(4)}
-    _, sizes = prepare(arrays, [X, Y, SHIFTED], "float32")
+    _, sizes = Door([X, Y, SHIFTED], "float32")(arrays)
     assert sizes == {"batch": 3}
-    _, sizes = prepare({"shifted": np.zeros(4)}, [SHIFTED], "float32")
+    _, sizes = Door([SHIFTED], "float32")({"shifted": np.zeros(4)})
     assert sizes == {"batch": 3}
 
 
@@ -105,7 +105,30 @@ def test_names() -> None:
     refused({"x": None}, [X], "'x'", "missing")
     refused([GOOD], [X], "mapping")
     refused({1: GOOD}, [X], "'1'")
-    prepare({"x": GOOD, "y": [1]}, [X], "float32", ignored=["y"])
+    arrays, _ = Door([X], "float32", ignored=["y"])({"x": GOOD, "y": [1]})
+    assert list(arrays) == ["x"]
+
+
+def test_a_door_remembers_nothing_of_the_call_before() -> None:
+    door = Door([X, Y], "float32")
+    assert door({"x": GOOD, "y": [1, 2, 3]})[1] == {"batch": 3}
+    with pytest.raises(DataError, match="batch is 2"):
+        door({"x": GOOD[:2], "y": [1, 2, 3]})
+    assert door({"x": GOOD[:1], "y": [9]})[1] == {"batch": 1}
+
+
+@pytest.mark.parametrize("low", [0, 3, -3])
+@pytest.mark.parametrize("step", [1, 2])
+def test_integers_are_held_to_both_ends_in_every_layout(low: int, step: int) -> None:
+    leaf = new_leaf("input", "index", (dim("n").ix(), 2), "int64", ("n", ""), low, 7)
+    for position in (0, 7):
+        for end, beyond in ((low, -1), (7, 1)):
+            value = np.full((4 * step, 2), 5)[::step]
+            value[divmod(position, 2)] = end
+            assert (one(leaf, value) == value).all()
+            value[divmod(position, 2)] = end + beyond
+            where = str(divmod(position, 2))
+            refused({"index": value}, [leaf], f"{low} to 7", f"is {end + beyond} at {where}")
 
 
 def test_the_place_of_the_declaration_is_named() -> None:
@@ -155,5 +178,5 @@ def test_a_hostile_name_is_escaped_and_shortened() -> None:
     refused({name: GOOD}, [X], "\\u202e", "...")
     leaf = new_leaf("input", name, (BATCH, 4), "float")
     with pytest.raises(DataError, match="missing") as caught:
-        prepare({}, [leaf], "float32")
+        Door([leaf], "float32")({})
     assert re.fullmatch(r"[\x20-\x7e]+", str(caught.value))

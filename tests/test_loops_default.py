@@ -217,5 +217,5 @@ def test_an_image_is_summed_along_its_rows_within_its_borders() -> None:
     )  # fmt: skip
     plain = from_program(p.done(y))
     text = listing(agree(plain, default(plain)))
-    assert "for max(0, -kx + 1) <= column < min(6, -kx + 7):\n" in text
+    assert "for max(0, 1 - kx) <= column < min(6, 7 - kx):\n" in text
     assert "where" not in text

@@ -283,14 +283,14 @@ class InterruptAfter:
 
 def test_an_interrupt_leaves_the_weights_between_two_steps() -> None:
     data = blobs()
-    trainer = step().compile()
+    trainer = step().compile("numpy")
     trainer._runner.step = InterruptAfter(trainer._runner.step, 7)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(data, epochs=5, batch_size=16, seed=0)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert trainer.history.epochs == 1
     assert trainer.states["adam.steps"] == 7
-    reference = step().compile()
+    reference = step().compile("numpy")
     for epoch, count in ((0, 5), (1, 2)):
         order = np.random.default_rng([0, epoch]).permutation(np.arange(70))
         for k in range(count):

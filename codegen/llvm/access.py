@@ -5,7 +5,8 @@ In: an array or declared storage, an index, the lanes and conditions of the mome
     the same in all lanes   one element
     one after another       a vector, masked where not all lanes run
     a square, turned        whole rows, transposed in registers: the turns of an unrolled loop read
-                            what lies beside each other, the lanes what lies in rows
+                            what lies beside each other, the lanes what lies in rows; with masks
+                            also a part of a square
     otherwise               a gather or a scatter
 
 Guarantees: nothing is read where a condition does not hold: one element is then read from a place
@@ -22,9 +23,12 @@ from codegen.index import Gather, Ix
 from codegen.llvm import types
 from codegen.llvm.frame import Form, Memory, Register, Value
 from codegen.llvm.positions import Positions
+from codegen.llvm.storage import padded
 from codegen.program import BufferSource, Dtype
 
 __all__ = ["ZEROS", "Access"]
+
+LEAST = 4  # columns of a part of a square that are read in rows: a gather takes as long as four
 
 ZEROS = "@no.element"  # what a read finds whose guards do not hold; room for the widest vector
 
@@ -91,15 +95,20 @@ class Access(Positions):
         return self.b.value(choice, [condition.text, address], "p")
 
     def any(self, condition: Value) -> Value:
-        """Whether a condition holds in some lane."""
+        """Whether a condition holds in some lane, of those that there are."""
+        if self.tail is not None:
+            condition = self.operate("and", condition, self.tail)
         function = f"llvm.vector.reduce.or.v{condition.lanes}i1"
         return Value(self.b.call("i1", function, [(condition.type, condition.text)]), "bool")
 
     def loaded(self, place: Memory, kind: str, address: str, lanes: int = 0) -> Value:
         """An unconditional read of one element, or of neighbours."""
         dtype, name = place.buffer.dtype, place.buffer.name
-        operation = f"load {kind}, ptr {address}, align {self.alignment(place)}"
+        operation = self.reading(place, kind, address)
         return self.truth(self.b.load(name, operation, [address], name), dtype, lanes)
+
+    def reading(self, place: Memory, kind: str, address: str) -> str:
+        return f"load {kind}, ptr {address}, align {self.alignment(place)}"
 
     def truth(self, text: str, dtype: Dtype, lanes: int) -> Value:
         """What was read; a byte as a truth value."""
@@ -112,23 +121,25 @@ class Access(Positions):
     def alignment(self, place: Memory) -> int:
         return WIDTH[place.buffer.dtype] // 8
 
-    def lane_mask(self) -> Value | None:
-        """The lanes that read."""
-        return self.both(self.mask, self.condition)
+    def running(self) -> Value | None:
+        """The lanes that run, where not all do."""
+        return self.both(self.tail, self.mask)
 
     def read_lanes(self, place: Memory, form: Form) -> Value:
         """One element a lane."""
         dtype, lanes = place.buffer.dtype, self.lanes
         kind, element = types.stored(dtype, lanes), types.stored(dtype)
         near = form.lane == 1 and not form.wide
-        mask = self.lane_mask()
+        condition, mask = self.condition, self.running()
         if near:
             address = self.address(place.address, Form(form.const, form.terms), element)
-            if mask is not None and not mask.lanes:
-                address, mask = self.instead(mask, address), None
+            if condition is not None and not condition.lanes:
+                address, condition = self.instead(condition, address), None
+            mask = self.both(mask, condition)
             if mask is None:
                 return self.loaded(place, kind, address, lanes)
             return self.masked(place, "load", f"ptr align {self.alignment(place)}", address, mask)
+        mask = self.both(mask, condition)
         addresses = self.addresses(place, form)
         every = mask or Value("true", "bool")
         pointers = f"<{lanes} x ptr> align {self.alignment(place)}"
@@ -137,14 +148,19 @@ class Access(Positions):
     def masked(self, place: Memory, what: str, pointers: str, address: str, mask: Value) -> Value:
         """A masked load, or a gather; lanes that do not read get 0."""
         dtype, lanes, name = place.buffer.dtype, self.lanes, place.buffer.name
+        bits = self.wide(mask)
+        operation = self.masking(place, what, pointers, address, bits)
+        return self.truth(self.b.load(name, operation, [address, bits], name), dtype, lanes)
+
+    def masking(self, place: Memory, what: str, pointers: str, address: str, bits: str) -> str:
+        """The operation that reads the lanes of a mask."""
+        dtype, lanes = place.buffer.dtype, self.lanes
         kind, run = types.stored(dtype, lanes), f"<{lanes} x i1>"
         function = f"llvm.masked.{what}.{_ending(dtype, lanes)}"
         function += f".v{lanes}p0" if what == "gather" else ".p0"
-        bits = self.wide(mask)
         self.b.declare(kind, function, [pointers, run, kind])
         arguments = f"{pointers} {address}, {run} {bits}, {kind} zeroinitializer"
-        operation = f"call {kind} @{function}({arguments})"
-        return self.truth(self.b.load(name, operation, [address, bits], name), dtype, lanes)
+        return f"call {kind} @{function}({arguments})"
 
     def addresses(self, place: Memory, form: Form) -> str:
         """One address a lane."""
@@ -160,7 +176,9 @@ class Access(Positions):
         if row is None or form.wide or abs(form.lane) == 1 or place.buffer.dtype == "bool":
             return None
         size = row.loop.extent.const
-        if lanes.bit_count() != 1 or size % lanes or self.mask or self.condition:
+        if lanes.bit_count() != 1 or self.mask or self.condition:
+            return None
+        if size % lanes and not (self.target.masks and size % lanes >= LEAST):
             return None
         now = self.bound[row.loop]
         self.bound[row.loop] = Form(now.const + 1)
@@ -173,19 +191,28 @@ class Access(Positions):
         version = self.b.versions.get(place.buffer.name, 0)
         key = (place.address, version, corner.const, tuple(corner.terms.items()), form.lane)
         if key not in row.squares:
-            row.squares[key] = self.square(place, corner)
+            columns = min(lanes, size - (now.const - column))
+            row.squares[key] = self.square(place, corner, columns)
         return Value(row.squares[key][column], place.buffer.dtype, lanes)
 
-    def square(self, place: Memory, corner: Form) -> list[str]:
-        """The columns of a square: rows, then halves exchanged at each distance."""
+    def square(self, place: Memory, corner: Form, columns: int) -> list[str]:
+        """The columns of a square: rows, then halves exchanged at each distance. Rows of lanes that
+        are not there are left out, and what is not in the first columns is not read."""
         dtype, lanes = place.buffer.dtype, self.lanes
         kind, element = types.stored(dtype, lanes), types.stored(dtype)
+        mask = Value(types.first(columns, lanes), "bool", lanes)
+        pointers = f"ptr align {self.alignment(place)}"
         rows = []
         for n in range(lanes):
             at = Form(corner.const + n * corner.lane, corner.terms)
-            rows.append(
-                self.loaded(place, kind, self.address(place.address, at, element), lanes).text
-            )
+            if n >= self.active:
+                rows.append("poison")
+                continue
+            address = self.address(place.address, at, element)
+            if columns == lanes:
+                rows.append(self.loaded(place, kind, address, lanes).text)
+            else:
+                rows.append(self.masked(place, "load", pointers, address, mask).text)
         step = 1
         while step < lanes:
             for n in (n for n in range(lanes) if not n & step):
@@ -232,16 +259,17 @@ class Access(Positions):
 
     def stored(self, place: Memory, kind: str, text: str, address: str) -> None:
         line = f"store {kind} {text}, ptr {address}, align {self.alignment(place)}"
-        self.b.store(place.buffer.name, line)
+        self.b.store(place.buffer.name, line, self.reading(place, kind, address), text)
 
     def write_lanes(self, place: Memory, form: Form, text: str) -> None:
         """One element a lane."""
         dtype, lanes, name = place.buffer.dtype, self.lanes, place.buffer.name
         kind, element = types.stored(dtype, lanes), types.stored(dtype)
         near = form.lane == 1 and not form.wide
+        mask = self.running()
         if near:
             address = self.address(place.address, Form(form.const, form.terms), element)
-            if self.mask is None:
+            if mask is None:
                 self.stored(place, kind, text, address)
                 return
             pointers, ending = f"ptr align {self.alignment(place)}", ".p0"
@@ -249,47 +277,85 @@ class Access(Positions):
             address = self.addresses(place, form)
             pointers = f"<{lanes} x ptr> align {self.alignment(place)}"
             ending = f".v{lanes}p0"
-        bits = self.wide(self.mask or Value("true", "bool"))
+        bits = self.wide(mask or Value("true", "bool"))
         run = f"<{lanes} x i1>"
         what = "store" if near else "scatter"
         function = f"llvm.masked.{what}.{_ending(dtype, lanes)}{ending}"
         self.b.declare("void", function, [kind, pointers, run])
         arguments = f"{kind} {text}, {pointers} {address}, {run} {bits}"
-        self.b.store(name, f"call void @{function}({arguments})")
+        again = self.masking(place, "load", pointers, address, bits) if near else ""
+        self.b.store(name, f"call void @{function}({arguments})", again, text)
 
     # --- registers -------------------------------------------------------------------------------
 
-    def key(self, place: Register, indices: Sequence[Ix]) -> tuple[tuple[int, ...], int | None]:
-        """The position of an element, and its lane where one alone is meant."""
+    def vector(self, place: Register, key: tuple[int, ...]) -> str:
+        """The type of an element."""
+        return types.of(place.buffer.dtype, self.room(place, key))
+
+    def room(self, place: Register, key: tuple[int, ...]) -> int:
+        """The lanes of an element."""
+        if place.lane_axis is None:
+            return place.lanes
+        total = place.buffer.dims[place.lane_axis].const
+        return padded(place.turns(key), total, place.lanes, self.target)
+
+    def key(self, place: Register, indices: Sequence[Ix]) -> tuple[tuple[int, ...], Form]:
+        """The position of an element, and the lane in it: one number, or all from one on."""
         where: list[int] = []
-        lane: int | None = None
+        lane = Form(0, {}, 1)
         for axis, ix in enumerate(indices):
             form = self.form(ix)
             if axis != place.lane_axis:
                 assert form.number is not None
                 where.append(form.number)
             else:
-                lane = form.number
+                lane = form
+        if place.lane_axis is not None:
+            number, first = divmod(lane.const, place.lanes)
+            where.append(number)
+            lane = Form(first, {}, lane.lane)
         return tuple(where), lane
 
     def element(self, place: Register, indices: Sequence[Ix]) -> Value:
         where, lane = self.key(place, indices)
         text, dtype = place.elements[where], place.buffer.dtype
-        if lane is None:
-            return Value(text, dtype, place.lanes)
-        one = self.b.value(f"extractelement {place.type} {text}, i64 {lane}", [text])
-        return Value(one, dtype)
+        kind = self.vector(place, where)
+        if lane.number is not None:
+            one = self.b.value(f"extractelement {kind} {text}, i64 {lane.number}", [text])
+            return Value(one, dtype)
+        if self.all_of(place, where, lane):
+            return Value(text, dtype, self.room(place, where))
+        picks = [lane.const + n if n < self.active else lane.const for n in range(self.lanes)]
+        return Value(self.mixed(kind, text, "poison", picks), dtype, self.lanes)
 
     def assign(self, place: Register, indices: Sequence[Ix], value: Value) -> None:
         where, lane = self.key(place, indices)
         old = place.elements[where]
-        if lane is not None:
-            operation = f"insertelement {place.type} {old}, {value.typed}, i64 {lane}"
+        if lane.number is not None:
+            kind = self.vector(place, where)
+            operation = f"insertelement {kind} {old}, {value.typed}, i64 {lane.number}"
             place.elements[where] = self.b.value(operation, [old, value.text])
             return
         if place.lanes and self.mask is not None:
-            value = self.select(self.mask, value, Value(old, value.dtype, place.lanes))
-        place.elements[where] = self.wide(value) if place.lanes else value.text
+            now = self.element(place, indices)
+            value = self.select(self.mask, value, now)
+        text = self.wide(value) if place.lanes else value.text
+        if not self.all_of(place, where, lane):
+            text = self.among(place, where, lane.const, text)
+        place.elements[where] = text
+
+    def all_of(self, place: Register, key: tuple[int, ...], lane: Form) -> bool:
+        """Whether the lanes of the moment are those of a register, all of them."""
+        return place.lane_axis is None or (not lane.const and place.turns(key) == self.active)
+
+    def among(self, place: Register, key: tuple[int, ...], start: int, text: str) -> str:
+        """A register with the lanes from ``start`` on replaced by those of a shorter vector."""
+        old, lanes = place.elements[key], self.room(place, key)
+        own = types.of(place.buffer.dtype, self.lanes)
+        long = self.mixed(own, text, "poison", [min(n, self.lanes - 1) for n in range(lanes)])
+        inside = range(start, start + self.active)
+        order = [lanes + n - start if n in inside else n for n in range(lanes)]
+        return self.mixed(self.vector(place, key), old, long, order)
 
 
 def _from(lane: int, step: int, second: bool, lanes: int) -> int:

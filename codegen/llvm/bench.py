@@ -15,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from codegen.dtypes import WIDTH
+from codegen.llvm.cost import FORMULA, text
 from codegen.llvm.target import Target
-from codegen.loops.directives import Directive, RegisterBlock, ScheduleError
+from codegen.loops.directives import Directive, Outline, RegisterBlock, ScheduleError
+from codegen.loops.finding import Fresh
 from codegen.loops.known import arrays_in
-from codegen.loops.nest import Declare, For, Kernel, Loops, Part, Stmt, Store
+from codegen.loops.nest import Call, Declare, For, Kernel, Loops, Part, Stmt, Store
 from codegen.loops.schedule import apply
 from codegen.loops.walk import inside, loads, mapped
+from codegen.names import identifier
 from codegen.program import Buffer
 
 __all__ = ["Bench"]
@@ -97,6 +100,27 @@ class Bench:
 
         self.loops = replace(self.loops, body=mapped(self.loops.body, change))
 
+    def apart(self, name: str) -> None:
+        """Puts what is rolled behind the sums of a part, and calls long functions, into kernels of
+        its own: their many constants must not take registers from the sums."""
+        fresh, made = Fresh(self.loops), list[str]()
+
+        def change(s: Stmt) -> tuple[Stmt, ...]:
+            if not isinstance(s, For) or s.kind != "serial" or not _long(s):
+                return (s,)
+            made.append(fresh.title(f"{name} behind"))
+            return (Part(made[-1], (s,)),)
+
+        before = self.loops
+        body = tuple(
+            replace(p, body=mapped(p.body, change)) if isinstance(p, Part) and p.name == name else p
+            for p in self.loops.body
+        )
+        self.loops = replace(self.loops, body=body)
+        done = [self.attempt(Outline(part, fresh.name(f"{identifier(name)}_behind"))) for part in made]
+        if not all(done):
+            self.loops = before
+
     def transposed(self, copy: Part) -> None:
         """The copy of an operand in squares of one vector: what is read in rows is stored so."""
         names = [f.name for f in inside(copy.body) if isinstance(f, For)]
@@ -107,3 +131,13 @@ class Bench:
         lanes = self.target.lanes(WIDTH[self.arrays()[copy.name].dtype])
         shape = tuple((n, lanes) for n in names[-2:])
         self.attempt(RegisterBlock(copy.name, shape, lanes=True))
+
+
+def _long(f: For) -> bool:
+    """Whether a loop around lanes alone computes a function that is written out, for each."""
+    every = list(inside(f.body))
+    stores = [s for s in every if isinstance(s, Store)]
+    inner = [s for s in every if isinstance(s, For)]
+    lanes = bool(inner) and all(s.kind == "vector" for s in inner)
+    plain = lanes and all(s.op == "=" for s in stores) and not any(isinstance(s, Call) for s in every)
+    return plain and any(text(s.value) >= FORMULA for s in stores)

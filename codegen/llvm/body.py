@@ -4,7 +4,8 @@ In: the statements of a body, the storage of its arrays. Out: lines in the build
 
     serial, parallel   a loop, tested after each turn; one turn is written out
     unroll             every turn written out
-    vector             lanes (``storage``), in strips where it is longer, the last one shorter
+    vector             lanes (``storage``), in strips where it is longer, the last one shorter or
+                       with lanes that neither read nor write
     When               a branch; in lanes that differ, a mask, skipped where no lane runs
 
 Guarantees: statements stand in the order of the nest.
@@ -18,10 +19,11 @@ from math import prod
 
 from codegen.index import Guard, lower
 from codegen.llvm import types
+from codegen.llvm.ahead import Ahead, ahead
 from codegen.llvm.builder import Builder, Carried
 from codegen.llvm.formulas import Formulas
 from codegen.llvm.frame import Form, Memory, Register, Row, Value
-from codegen.llvm.storage import Plan
+from codegen.llvm.storage import Plan, padded
 from codegen.llvm.target import Target
 from codegen.llvm.typing import Typing
 from codegen.loops.nest import Call, Declare, For, Part, Stmt, Store, When
@@ -58,6 +60,7 @@ class Body(Formulas):
         self.plan, self.marks, self.call, self.arena = plan, marks, call, arena
         self.known, self.arguments = {}, {}
         self.locals: dict[tuple[str, int], str] = {}
+        self.said: set[int] = set()  # parts whose formula stands in a comment
 
     # --- storage ---------------------------------------------------------------------------------
 
@@ -93,8 +96,10 @@ class Body(Formulas):
         self.typing.loads[name] = buffer.dtype
         if name in self.plan.axes:
             axis = self.plan.axes[name]
-            lanes = self.lanes if axis is None else buffer.dims[axis].const
+            lanes = self.lanes if axis is None else self.plan.lanes[name]
             sizes = [range(d.const) for n, d in enumerate(buffer.dims) if n != axis]
+            if axis is not None:
+                sizes.append(range(-(-buffer.dims[axis].const // lanes)))
             elements = dict.fromkeys(combinations(*sizes), "poison")
             self.storage[name] = Register(buffer, axis, lanes, elements)
             return
@@ -115,7 +120,9 @@ class Body(Formulas):
         for name in written_names(body, self.marks):
             place = self.storage.get(name)
             if isinstance(place, Register):
-                registers += [_element(place, key) for key in place.elements]
+                registers += [
+                    _carried(place, key, self.vector(place, key)) for key in place.elements
+                ]
             else:
                 memory.append(name)
         return registers, frozenset(memory)
@@ -125,12 +132,15 @@ class Body(Formulas):
     def run(self, stmts: Sequence[Stmt]) -> None:
         """Statements one after another; what they declare ends with them."""
         hidden: dict[str, Memory | Register | None] = {}
-        for stmt in stmts:
+        for n, stmt in enumerate(stmts):
             match stmt:
                 case Part(body=body):
-                    if stmt.formula:
+                    if stmt.formula and id(stmt) not in self.said:  # once for unrolled turns
+                        self.said.add(id(stmt))
                         self.b.comment(comment_safe(stmt.formula))
                     self.run(body)
+                case For() if (later := ahead(n, stmts, self.buffers)) is not None:
+                    self.fetching(stmt, later)
                 case For():
                     self.loop(stmt)
                 case When(guards, body):
@@ -179,6 +189,10 @@ class Body(Formulas):
     def strips(self, f: For) -> None:
         """A vector loop: whole vectors, then what is left."""
         n, width = f.loop.extent.const, self.plan.strips[f.loop]
+        if f.loop in self.plan.written:
+            for start in range(0, n, width):
+                self.strip(f, Form(start, {}, 1), min(width, n - start))
+            return
         whole, rest = divmod(n, width)
         if whole == 1:
             self.strip(f, Form(0, {}, 1), width)
@@ -187,16 +201,20 @@ class Body(Formulas):
             carried, writes = self.carried(f.body)
             with self.b.loop(f.name, "0", str(whole), True, carried, writes) as counter:
                 self.strip(f, Form(0, {counter: width}, 1), width)
-        if rest == 1:
+        if rest == 1 and not self.target.masks:
             self.bound[f.loop] = Form(n - 1)
             self.run(f.body)
         elif rest:
             self.strip(f, Form(n - rest, {}, 1), rest)
 
-    def strip(self, f: For, at: Form, lanes: int) -> None:
-        self.lanes, self.bound[f.loop] = lanes, at
+    def strip(self, f: For, at: Form, turns: int) -> None:
+        """Turns of a vector loop at once."""
+        lanes = padded(turns, f.loop.extent.const, self.plan.strips[f.loop], self.target)
+        self.lanes, self.active, self.bound[f.loop] = lanes, turns, at
+        if turns < lanes:
+            self.tail = Value(types.first(turns, lanes), "bool", lanes)
         self.run(f.body)
-        self.lanes = 0
+        self.lanes, self.tail = 0, None
 
     def turns(self, f: For) -> None:
         """A loop, one turn after another."""
@@ -215,6 +233,38 @@ class Body(Formulas):
         with self.b.loop(f.name, first, end, certain, carried, writes) as counter:
             self.bound[f.loop] = Form(0, {counter: 1})
             self.run(f.body)
+
+    def fetching(self, f: For, later: Ahead) -> None:
+        """A loop in as many pieces as there are rows to be fetched."""
+        rows, turns = later.rows.extent.const, f.loop.extent.value or 0
+        end = self.integer(self.form(f.loop.extent))
+        row, self.row = self.row, None
+        carried, writes = self.carried(f.body)
+        with self.b.loop("ahead", "0", str(rows), True, carried, writes) as piece:
+            self.bound[later.rows] = Form(0, {piece: 1})
+            self.fetch(later)
+            limits = []
+            for first in (self.bound[later.rows], Form(1, {piece: 1})):
+                at = self.b.value(f"mul i64 {self.integer(first)}, {end}", [piece, end], "x")
+                limits.append(self.b.value(f"udiv i64 {at}, {rows}", [at], "x"))
+            inner = self.carried(f.body)[0]
+            with self.b.loop(f.name, *limits, turns >= rows, inner, writes) as counter:
+                self.bound[f.loop] = Form(0, {counter: 1})
+                self.run(f.body)
+        self.row = row
+
+    def fetch(self, later: Ahead) -> None:
+        """Asks for the lines of a row that will be read."""
+        function = "llvm.prefetch.p0"
+        self.b.declare("void", function, ["ptr", "i32", "i32", "i32"])
+        for x in later.reads:
+            place = self.storage[x.buffer]
+            assert isinstance(place, Memory)
+            for start in range(0, later.row.extent.const, later.step):
+                self.bound[later.row] = Form(start)
+                element = types.stored(place.buffer.dtype)
+                address = self.address(place.address, self.flat(place, x.indices), element)
+                self.b.line(f"call void @{function}(ptr {address}, i32 0, i32 3, i32 1)")
 
     def limit(self, choice: str, forms: Sequence[Form]) -> str:
         """The least or the greatest of some integers."""
@@ -237,13 +287,17 @@ class Body(Formulas):
         condition = holds
         if holds.lanes:
             self.mask = holds if before is None else self.operate("and", before, holds)
+            if holds.constant:  # it is known that some lane runs
+                self.run(body)
+                self.mask = before
+                return
             condition = self.any(self.mask)
         with self.b.branch(condition.text, carried, writes):
             self.run(body)
         self.mask = before
 
 
-def _element(place: Register, key: tuple[int, ...]) -> Carried:
+def _carried(place: Register, key: tuple[int, ...], kind: str) -> Carried:
     """One element of a register tile, as something a loop hands on."""
 
     def get() -> str:
@@ -252,4 +306,4 @@ def _element(place: Register, key: tuple[int, ...]) -> Carried:
     def set_(text: str) -> None:
         place.elements[key] = text
 
-    return Carried(place.type, place.buffer.name, get, set_)
+    return Carried(kind, place.buffer.name, get, set_)

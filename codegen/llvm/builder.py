@@ -143,10 +143,12 @@ class Builder:
         scope = self.scopes[depth]
         return scope.certain and array not in scope.writes
 
-    def store(self, array: str, operation: str) -> None:
-        """A write to an array."""
+    def store(self, array: str, operation: str, reading: str = "", value: str = "") -> None:
+        """A write to an array; ``reading`` is the operation that would read this ``value`` back."""
         self.changed([array])
         self.line(operation)
+        if reading:
+            self.scope.loads[reading, self.versions[array]] = value
 
     def line(self, text: str) -> None:
         """A line of the innermost scope as it is."""

@@ -24,18 +24,19 @@ from codegen.index import Dim, Gather, Ix, Loop, evaluate
 from codegen.llvm.target import Target
 from codegen.loops.nest import Declare, For, Part, Stmt, Store, When
 from codegen.loops.walk import loads
-from codegen.program import Binary, Call, Cast, IndexValue, Load, Number, Scalar, children
+from codegen.program import Binary, Call, Cast, IndexValue, Load, Number, Scalar, children, walk
 
-__all__ = ["CACHE", "STRIDE", "Tile", "cycles", "extent", "fits", "text", "tile"]
+__all__ = ["CACHE", "LINE", "STRIDE", "Tile", "cycles", "extent", "text", "tile", "waits"]
 
 FMAS = 2.0  # vector multiply-adds a cycle: two units (Sapphire Rapids); Zen 4 has one of this width
 LOADS = 2.0  # vector loads or broadcasts a cycle, on both
 LATENCY = 4.0  # cycles until a sum can be added to again, on both
 TILE = 30.0  # cycles around the turns of one tile: the loop, pointers, the last sums; an estimate
-KEPT = 2  # registers that hold neither sums nor columns: a broadcast, a mask or a product
-VECTORS = (1, 2, 4)  # vectors side by side in a tile; three are cut up badly by the code generator
+KEPT = 8  # one register in so many holds neither sums nor columns: broadcasts, what is constant
+VECTORS = 6  # side by side in a tile, at most: more leave too few rows for their loads
 
 CACHE = 1 << 20  # bytes of the second cache of one core: 1 MiB on Zen 4, 2 on Sapphire Rapids
+LINE = 64  # bytes that a cache holds side by side, on x86-64 and on most of AArch64
 STRIDE = 2048  # bytes between rows from which on columns fall into few sets of a cache
 
 ACCESS = 0.5  # a vector or a single element, in order: half of LOADS
@@ -78,10 +79,8 @@ def tile(
     """
     lanes = target.lanes(width)
     best: Tile | None = None
-    for vectors in VECTORS:
-        if vectors > 1 and not fits(columns, vectors * lanes, lanes):
-            continue
-        most = (target.registers - KEPT - vectors) // vectors
+    for vectors in range(1, min(VECTORS, -(-columns // lanes)) + 1):
+        most = (target.registers - target.registers // KEPT - vectors) // vectors
         for high in range(1, max(most, 1) + 1):
             if high > rows:
                 break
@@ -96,19 +95,19 @@ def tile(
     return best
 
 
-def fits(columns: int, size: int, lanes: int) -> bool:
-    """Whether pieces of ``size`` columns leave over nothing, whole vectors that are a power of two,
-    or less than a vector: what else is left over is cut up by the code generator, badly."""
-    if columns < size:
-        return False
-    rest = columns % size
-    return rest < lanes or (rest % lanes == 0 and (rest // lanes).bit_count() == 1)
-
-
 def text(x: Scalar) -> int:
     """About how many operations are written out for a value."""
     slow = isinstance(x, Call) and x.function not in (*_CHEAP, *_SLOW)
     return (FORMULA if slow else 1) + sum(map(text, children(x)))
+
+
+def waits(x: Scalar) -> bool:
+    """Whether a value of several quotients and roots, which one unit makes one after the other,
+    takes longer by them than by all else."""
+    every = list(walk(x))
+    slow = [y for y in every if isinstance(y, Call) and y.function in _SLOW]
+    slow += [y for y in every if isinstance(y, Binary) and y.op == "/"]
+    return len(slow) > 1 and len(slow) * DIVISION > text(x) * OPERATION
 
 
 def _pieces(rows: int, high: int, free: bool) -> list[tuple[int, int]]:

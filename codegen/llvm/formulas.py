@@ -19,6 +19,7 @@ from codegen import program as p
 from codegen.dtypes import WIDTH, is_float, is_unsigned
 from codegen.functions import UnsupportedFunction
 from codegen.llvm import types
+from codegen.llvm.cost import waits
 from codegen.llvm.frame import Value
 from codegen.llvm.functions import Functions
 from codegen.llvm.typing import Typing
@@ -30,6 +31,7 @@ __all__ = ["Formulas"]
 _TESTS = {"<": "lt", "<=": "le", "==": "eq", "!=": "ne", ">": "gt", ">=": "ge"}
 _FLOAT = {"+": "fadd", "-": "fsub", "*": "fmul", "/": "fdiv"}
 _WHOLE = {"+": "add", "-": "sub", "*": "mul"}
+WHOLE = (4, 8, 16)  # lanes of float32 that an estimate of reciprocals takes
 _BITS: dict[type, str] = {p.And: "and", p.Or: "or", p.Xor: "xor"}
 
 Known = dict[tuple[int, Dtype], Value]
@@ -41,10 +43,12 @@ class Formulas(Functions):
     typing: Typing
     arguments: Mapping[str, Value]  # of the formula that is being written out, by name
     known: Known  # parts of the statement emitted so far
+    waits = False  # for quotients and roots, more than for all else in the statement
 
     def statement(self, s: Scalar, want: Dtype) -> Value:
         """The value of one statement's formula."""
         self.known, self.arguments = {}, {}
+        self.waits = self.target.estimates and self.fuses and waits(s)
         return self.converted(s, want)
 
     def converted(self, s: Scalar, want: Dtype) -> Value:
@@ -116,7 +120,11 @@ class Formulas(Functions):
             assert isinstance(b, p.Number)
             return self.power(self.converted(a, own), int(Fraction(b.value)))
         names = _FLOAT if is_float(own) else _WHOLE
-        return self.operate(names[op], self.converted(a, own), self.converted(b, own))
+        x, y = self.converted(a, own), self.converted(b, own)
+        whole = max(x.lanes, y.lanes) in WHOLE and not self.arguments
+        if op == "/" and own == "float32" and self.waits and whole:
+            return self.quotient(*(Value(self.wide(v), v.dtype, self.lanes) for v in (x, y)))
+        return self.operate(names[op], x, y)
 
     def power(self, x: Value, n: int) -> Value:
         """A small integer power, by squaring."""

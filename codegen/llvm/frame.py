@@ -83,22 +83,25 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Elements that are values, by their position without the axis that lies in lanes."""
+    """Elements that are values, by their position. Where an axis lies in lanes there is one for
+    every ``lanes`` of it: their number stands last, in place of the axis."""
 
     buffer: Buffer
     lane_axis: int | None
     lanes: int
     elements: dict[tuple[int, ...], str]
 
-    @property
-    def type(self) -> str:
-        return types.of(self.buffer.dtype, self.lanes)
+    def turns(self, key: tuple[int, ...]) -> int:
+        """How many turns of a loop an element holds."""
+        if self.lane_axis is None:
+            return self.lanes
+        return min(self.lanes, self.buffer.dims[self.lane_axis].const - key[-1] * self.lanes)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """The unrolled loop whose turns are being written, all of which run; ``squares`` are what was
-    read of whole squares of it and of the lanes."""
+    read of squares of it and of the lanes."""
 
     loop: Loop
     squares: dict[tuple[object, ...], list[str]]
@@ -118,6 +121,8 @@ class Frame:
         self.dims: dict[str, str] = {}
         self.bound: dict[Loop, Form] = {}
         self.lanes = 0
+        self.active = 0  # of the loop in lanes that run at once: no more than there are lanes
+        self.tail: Value | None = None  # the lanes that there are, where a vector has more
         self.mask: Value | None = None  # of lanes that run
         self.condition: Value | None = None  # under which reads happen
         self.row: Row | None = None

@@ -4,9 +4,13 @@ In: the name of a function of ``codegen.functions``, values of one dtype. Out: a
 
     instructions   abs sqrt floor sign maximum minimum isnan strong_mul, of floats and of integers
     formulas       all others, from ``codegen.vector_math``: written out where they are used
+    quotients      the instruction; or, where that would keep others waiting, an estimate made exact
+                   by multiply-adds
 
 Guarantees: maximum and minimum let NaN through; nothing calls a library. A machine that cannot
-round (SSE2) rounds by adding and subtracting a large number.
+round (SSE2) rounds by adding and subtracting a large number. An estimated quotient is the rounded one but for
+one in some millions, which is its neighbour, and but for one of a dividend below 2**-100, which is
+off by two units in the last place at most.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from codegen.dtypes import is_float, is_unsigned
 from codegen.functions import UnsupportedFunction
 from codegen.llvm import types
 from codegen.llvm.access import Access
+from codegen.llvm.builder import Carried
 from codegen.llvm.frame import Value
 from codegen.program import Dtype
 
@@ -103,6 +108,35 @@ class Functions(Access):
         near = self.operate("fsub", self.operate("fadd", size, large), large)
         near = self.intrinsic("copysign", near, x)
         return self.select(self.compare("lt", size, large), near, x)
+
+    def quotient(self, a: Value, b: Value) -> Value:
+        """a/b of float32 in whole vectors, by an estimate of 1/b; by division, for all lanes, where
+        that is NaN in some: so it is if b is 0, infinite or tiny, or a or a/b infinite."""
+        one = self.constant(1, "float32")
+        near = self.reciprocal(b)
+        near = self.fma(near, self.fma(self.operate("fneg", b), near, one), near)
+        found = self.operate("fmul", a, near)
+        found = self.fma(self.fma(self.operate("fneg", b), found, a), near, found)
+        text = found.text
+
+        def get() -> str:
+            return text
+
+        def set_(new: str) -> None:
+            nonlocal text
+            text = new
+
+        lost = self.any(self.operate("fcmp uno", found, found, dtype="bool"))
+        with self.b.branch(lost.text, [Carried(found.type, "quotient", get, set_)], frozenset()):
+            text = self.operate("fdiv", a, b).text
+        return Value(text, "float32", found.lanes)
+
+    def reciprocal(self, x: Value) -> Value:
+        """1/x to 14 bits, of a whole vector."""
+        name = f"llvm.x86.avx512.rcp14.ps.{32 * x.lanes}"
+        bits = f"i{max(8, x.lanes)}"
+        operands = [(x.type, x.text), (x.type, "zeroinitializer"), (bits, "-1")]
+        return Value(self.b.call(x.type, name, operands), "float32", x.lanes)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a*b + c, rounded once."""

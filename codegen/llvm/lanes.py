@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from codegen.dtypes import WIDTH
 from codegen.llvm.bench import Bench
-from codegen.llvm.cost import TREE, cycles, extent, fits
-from codegen.loops.directives import Fuse, Localise, Privatise, RegisterBlock, Vectorise
+from codegen.llvm.cost import TREE, cycles, extent
+from codegen.llvm.storage import WRITTEN
+from codegen.loops.directives import Fuse, Localise, Privatise, RegisterBlock, Unroll, Vectorise
 from codegen.loops.finding import writes
 from codegen.loops.fusing import single
 from codegen.loops.nest import Declare, For, Part, Store
@@ -98,11 +99,13 @@ def _inside(bench: Bench, where: Part, lanes: int, plain: float) -> float:
         if turns < 2 or f.kind != "serial":
             continue
         if not clash(f.body, f.loop, writes(bench.loops)):
-            wide = 2 * lanes if _known(f) and fits(turns, 2 * lanes, lanes) else lanes
-            shape = ((f.name, min(wide, turns) if _known(f) else lanes),)
+            if after < before and _whole(bench, part, f, lanes):
+                total -= times * (before - after)
+                continue
+            shape = ((f.name, min(lanes, turns) if _known(f) else lanes),)
             if after < before and bench.attempt(RegisterBlock(part, shape, lanes=True)):
                 total -= times * (before - after)
-        elif turns >= 2 * lanes and after + TREE < before and _reduced(bench, part, f, lanes):
+        elif after + TREE < before and _reduced(bench, part, f, turns, lanes):
             total -= times * (before - after - TREE)
     return total
 
@@ -111,15 +114,28 @@ def _known(f: For) -> bool:
     return f.loop.extent.value is not None
 
 
-def _reduced(bench: Bench, part: str, f: For, lanes: int) -> bool:
-    """A sum in lanes."""
+def _whole(bench: Bench, part: str, f: For, lanes: int) -> bool:
+    """A short loop as vectors that are written out: what one makes the next one need not read."""
+    short = _known(f) and f.loop.extent.const <= WRITTEN * lanes
+    masks = bench.target.masks or f.loop.extent.const % lanes == 0
+    return short and masks and bench.attempt(Vectorise(part, f.name))
+
+
+def _reduced(bench: Bench, part: str, f: For, turns: int, lanes: int) -> bool:
+    """A sum in lanes: as many parts as there are, or as there are turns, so far as a mask leaves
+    out what is beyond."""
+    if turns < 2 * lanes and not bench.target.masks:
+        return False
     start = bench.loops
-    if bench.attempt(Privatise(part, f.name, lanes)) and bench.attempt(
+    parts = min(lanes, 1 << (turns - 1).bit_length()) if _known(f) else lanes
+    made = bench.attempt(Privatise(part, f.name, parts)) and bench.attempt(
         Vectorise(part, f"{f.name}_part")
-    ):
-        return True
-    bench.loops = start
-    return False
+    )
+    if not made:
+        bench.loops = start
+    elif _known(f) and parts < turns <= WRITTEN * parts:
+        bench.attempt(Unroll(part, f"{f.name}_turn"))
+    return made
 
 
 def _innermost(where: Part) -> list[tuple[str, For]]:

@@ -134,11 +134,25 @@ class Positions(Frame):
                     if form.number < 0 or (g.kind == "==" and form.number):
                         return False
                     continue
-                test = "icmp sge" if g.kind == ">=" else "icmp eq"
-                one = self.operate(test, *self.compared(form), dtype="bool")
+                if form.terms or form.wide:
+                    test = "icmp sge" if g.kind == ">=" else "icmp eq"
+                    one = self.operate(test, *self.compared(form), dtype="bool")
+                else:
+                    lanes = self.known_lanes(form, g)
+                    if not any(lanes):
+                        return False
+                    if all(lanes[: self.active]):
+                        continue
+                    one = Value(types.truths(lanes), "bool", self.lanes)
             found = self.both(found, one)
             total = self.both(total, one)
         return found
+
+    def known_lanes(self, form: Form, g: Guard) -> list[bool]:
+        """Where a guard holds that depends on the lane alone; nowhere beyond the last."""
+        at = [form.const + n * form.lane for n in range(self.active)]
+        holds = [x == 0 or (x > 0 and g.kind == ">=") for x in at]
+        return holds + [False] * (self.lanes - self.active)
 
     def compared(self, form: Form) -> tuple[Value, Value]:
         """A form and 0; in lanes of 32 bits where that is all they need."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from codegen.index import Ix, loop
 from codegen.llvm.bench import Bench
 from codegen.llvm.clusters import Graph
+from codegen.llvm.early import early
 from codegen.llvm.lanes import in_lanes, united
 from codegen.llvm.sharing import Form, again, form
 from codegen.llvm.sums import points, reading
@@ -45,6 +46,7 @@ def native(loops: Loops, target: Target, sizes: Mapping[str, int]) -> Loops:
     """Unscheduled nests under the native schedule of a machine; ``sizes`` that are not given are
     the typical ones of the dimensions."""
     found = {d.name: d.nominal for d in loops.dims} | dict(sizes)
+    loops = early(loops)
     room = _Room(loops, target, found)
     for kernel in loops.kernels:
         whole = replace(

@@ -31,7 +31,8 @@ _LINUX_X86, _LINUX_ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 class Target:
     """A machine: LLVM's triple, CPU name and feature list (``"+avx2,+fma"``), the bytes of one of
     its vectors, how many vector registers it has, and whether it has instructions for a fused
-    multiply-add, for rounding to an integer, and for masked loads and stores."""
+    multiply-add, for rounding to an integer, for masked loads and stores, and for reciprocals of
+    float32 to 14 bits."""
 
     triple: str
     cpu: str
@@ -41,6 +42,7 @@ class Target:
     fma: bool
     rounding: bool = True
     masks: bool = False
+    estimates: bool = False
 
     def lanes(self, width: int) -> int:
         """How many numbers of ``width`` bits a vector holds."""
@@ -49,7 +51,9 @@ class Target:
 
 X86_64_SSE2 = Target(_LINUX_X86, "x86-64", "", 16, 16, fma=False, rounding=False)
 X86_64_AVX2 = Target(_LINUX_X86, "x86-64-v3", "", 32, 16, fma=True)
-X86_64_AVX512 = Target(_LINUX_X86, "x86-64-v4", "", 64, 32, fma=True, masks=True)
+X86_64_AVX512 = Target(
+    _LINUX_X86, "x86-64-v4", "", 64, 32, fma=True, masks=True, estimates=True
+)
 AARCH64_NEON = Target(_LINUX_ARM, "generic", "+neon", 16, 32, fma=True)
 
 SHIPPED: dict[str, Target] = {
@@ -80,7 +84,7 @@ def host() -> Target:
             f"or numba backend"
         )
     if all(found.get(f) for f in ("avx512f", "avx512vl", "avx512dq", "avx512bw")):
-        return Target(triple, cpu, features, 64, 32, fma=True, masks=True)
+        return Target(triple, cpu, features, 64, 32, fma=True, masks=True, estimates=True)
     if found.get("avx2") and found.get("fma"):
         return Target(triple, cpu, features, 32, 16, fma=True)
     fma, rounding = bool(found.get("fma")), bool(found.get("sse4.1"))

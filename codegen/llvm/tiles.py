@@ -31,7 +31,7 @@ from codegen.loops.directives import (
     Split,
 )
 from codegen.loops.nest import Part, Store
-from codegen.loops.walk import inside
+from codegen.loops.walk import inside, loads
 from codegen.program import Binary, Load, walk
 
 __all__ = ["columns", "tiled"]
@@ -120,20 +120,50 @@ def _blocked(bench: Bench, found: Sum, name: str, width: int, rolled: bool) -> N
     free = row is not None and row.loop.extent.value is None
     best = tile(rows, across, turns, width, bench.target, free)
     start, before = bench.loops, {p.name for p in bench.parts()}
+    size = 0  # of blocks of columns that stay in the cache
+    if row and across % best.lanes == 0 and turns * across * width > 4 * CACHE:
+        size = _block(across, best.lanes, turns * width)
     far = across * width >= 8 * STRIDE and turns >= FAR and rows >= REUSED * best.rows
-    if not _packed(bench, found, best.lanes if far and best.lanes < across else 0):
+    if not _packed(bench, found, size or best.lanes if far and best.lanes < across else 0):
         bench.loops = start
         return
+    blocks = [p.name for p in bench.parts() if p.name not in before]
+    if across >= REUSED * best.lanes:
+        _gathered(bench, found)
     copies = [p for p in bench.parts() if p.name not in before]
     columns = lane.name
-    if row and across % best.lanes == 0 and turns * across * width > 4 * CACHE:
-        columns = _outside(bench, name, row.name, lane.name, best.lanes)
+    if row and size:
+        columns = _outside(bench, name, row.name, lane.name, size)
     shape = ((row.name, best.rows), (columns, best.lanes)) if row else ((columns, best.lanes),)
     if not bench.attempt(RegisterBlock(name, shape, lanes=True, rolled=rolled)):
         bench.loops = start
         return
+    if rolled:
+        bench.apart(name)
     for copy in copies:
         bench.transposed(copy)
+    if far and columns != lane.name and len(blocks) == 1:
+        _near(bench, blocks[0], name)
+
+
+def _block(across: int, lanes: int, bits: int) -> int:
+    """Columns of a block that divides all, in whole tiles, and is a quarter of the cache at most,
+    where there is one; ``bits`` is the size of a column."""
+    count = max(1, 2 * CACHE // (bits * lanes))
+    while across // lanes % count:
+        count -= 1
+    return count * lanes
+
+
+def _near(bench: Bench, copy: str, name: str) -> None:
+    """Each block of a copy just before it is used, in storage for one."""
+    before = bench.loops
+    if bench.attempt(Fuse(copy, name)):
+        made = next(p for p in bench.parts() if any(q.name == copy for q in inside((p,))
+                                                    if isinstance(q, Part)))  # fmt: skip
+        if bench.attempt(Localise(made.name, copy)):
+            return
+    bench.loops = before
 
 
 def _packed(bench: Bench, found: Sum, block: int) -> bool:
@@ -150,6 +180,23 @@ def _packed(bench: Bench, found: Sum, block: int) -> bool:
         if not straight and not bench.attempt(Pack(found.part, array, order)):
             return False
     return True
+
+
+def _gathered(bench: Bench, found: Sum) -> None:
+    """Operands whose next term lies a row further on, many times, in rows of terms: each of those
+    rows would be a page, and all of them would share a few sets of the cache."""
+    lane, last = found.out[-1].loop, found.reduced[-1].loop
+    for load in dict.fromkeys(loads(found.add)):
+        array = bench.arrays().get(load.buffer)
+        moving = [n for n, ix in enumerate(load.indices) if last in ix.loops]
+        still = not any(lane in ix.loops for ix in load.indices)
+        if array is None or not still or len(moving) != 1 or extent(last.extent, bench.sizes) < FAR:
+            continue
+        (axis,) = moving
+        row = prod(extent(d, bench.sizes) for d in array.dims[axis + 1 :]) * WIDTH[array.dtype]
+        if row >= 8 * STRIDE and load.indices[axis].atom is last:
+            rest = [n for n in range(len(load.indices)) if n != axis]
+            bench.attempt(Pack(found.part, load.buffer, (*rest, axis)))
 
 
 def _outside(bench: Bench, name: str, row: str, lane: str, size: int) -> str:

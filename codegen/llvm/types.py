@@ -7,6 +7,7 @@ Guarantees: floats are written as the bits of the nearest one, rounded once.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
@@ -15,7 +16,7 @@ from codegen.dtypes import WIDTH, is_float
 from codegen.printer import nearest32
 from codegen.program import Dtype
 
-__all__ = ["iota", "number", "of", "splat", "stored", "suffix"]
+__all__ = ["first", "iota", "number", "of", "splat", "stored", "suffix", "truths"]
 
 _FLOAT = {"float32": "float", "float64": "double"}
 
@@ -65,6 +66,16 @@ def number(value: Fraction | Literal["inf", "-inf", "nan"], dtype: Dtype) -> str
 def splat(text: str, dtype: Dtype) -> str:
     """A constant in every lane."""
     return f"splat ({_scalar(dtype)} {text})"
+
+
+def first(count: int, lanes: int) -> str:
+    """``<i1 1, i1 1, ..., i1 0>``: the first lanes alone."""
+    return truths([n < count for n in range(lanes)])
+
+
+def truths(lanes: Sequence[bool]) -> str:
+    """``<i1 1, i1 0, ...>``"""
+    return f"<{', '.join('i1 1' if x else 'i1 0' for x in lanes)}>"
 
 
 def iota(lanes: int, step: int = 1, dtype: Dtype = "int64") -> str:

@@ -37,6 +37,7 @@ __all__ = [
     "put",
     "replaced",
     "swapped",
+    "told_apart",
     "with_owned",
     "writes",
 ]
@@ -168,8 +169,14 @@ def swapped(stmts: Iterable[Stmt], old: Stmt, new: Sequence[Stmt]) -> tuple[Stmt
 def replaced(
     loops: Loops, place: Place, old: Stmt, new: Iterable[Stmt], arrays: Iterable[Buffer] = ()
 ) -> Loops:
-    """The Loops with statements in the place of one, found by identity, and more scratch arrays."""
-    new = tuple(new)
+    """The Loops with statements in the place of one, found by identity, and more scratch arrays.
+
+    A loop of theirs whose name a loop around it has gets another name.
+    """
+    above = next((n for n, s in enumerate(place.around) if s is old), None)
+    inner = () if above is not None or old is place.part else ancestors(place.part, old)
+    around = (*place.around[:above], *inner)
+    new = _told_apart(tuple(new), frozenset(s.name for s in around if isinstance(s, For)))
     if not place.kernel:
         return replace(loops, body=swapped(loops.body, old, new), arrays=(*loops.arrays, *arrays))
     kernels = tuple(
@@ -179,6 +186,43 @@ def replaced(
         for k in loops.kernels
     )
     return replace(loops, kernels=kernels)
+
+
+def _told_apart(stmts: tuple[Stmt, ...], taken: frozenset[str]) -> tuple[Stmt, ...]:
+    """The same statements where every loop has another name than those around it."""
+    if not _repeats(stmts, taken):
+        return stmts
+    out: list[Stmt] = []
+    for stmt in stmts:
+        inner = taken
+        if isinstance(stmt, For):
+            name, n = stmt.name, 1
+            while name in taken:
+                n += 1
+                name = f"{stmt.name}_{n}"
+            stmt, inner = replace(stmt, name=name), taken | {name}
+        if isinstance(stmt, Part | For | When):
+            stmt = replace(stmt, body=_told_apart(stmt.body, inner))
+        out.append(stmt)
+    return tuple(out)
+
+
+def told_apart(loops: Loops) -> Loops:
+    """The Loops where every loop has another name than those around it."""
+    kernels = (replace(k, body=_told_apart(k.body, frozenset(k.names))) for k in loops.kernels)
+    return replace(loops, body=_told_apart(loops.body, frozenset()), kernels=tuple(kernels))
+
+
+def _repeats(stmts: Iterable[Stmt], taken: frozenset[str]) -> bool:
+    """Whether a loop has the name of one around it."""
+    for stmt in stmts:
+        own = stmt.name if isinstance(stmt, For) else ""
+        if own in taken:
+            return True
+        known = taken | {own} if own else taken
+        if isinstance(stmt, Part | For | When) and _repeats(stmt.body, known):
+            return True
+    return False
 
 
 def put(loops: Loops, place: Place, body: Iterable[Stmt], arrays: Iterable[Buffer] = ()) -> Loops:

@@ -7,7 +7,8 @@ loop variables bound around the part are integers that the call hands over. A se
 outlined to the same kernel when it differs in names only: of arrays, of loops, of parts.
 
 Guarantees: a kernel never gets one array twice, because each array has one name in a part. What
-differs in a size, a dtype or a schedule is a ``ScheduleError``, never a kernel that tests for it.
+differs in a size, a dtype or a schedule is a ``ScheduleError``, never a kernel that tests for it;
+so is a part that stays in range only by what holds around it. A kernel stands after those it calls.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from codegen.index import Dim, Ix, Loop, loop
 from codegen.loops.directives import Outline, ScheduleError
 from codegen.loops.finding import Fresh, Place, arrays_at, part, put, writes
 from codegen.loops.moving import copied
-from codegen.loops.nest import Call, Declare, For, Kernel, Loops, Part, Stmt, Store
+from codegen.loops.nest import Call, Declare, For, Kernel, Loops, Part, Stmt, Store, When
+from codegen.loops.scope import InvalidLoops
+from codegen.loops.verify import verify_kernel
 from codegen.loops.walk import (
     gathered,
     indices,
@@ -62,11 +65,45 @@ def outline(loops: Loops, d: Outline) -> Loops:
     if old is None:
         kernel = _kernel(loops, place, shape, known, d.kernel)
         calls = Call(d.kernel, shape.arrays, tuple(v.ix() for v in shape.integers))
+        _stands_alone(kernel, loops, place)
         after = put(loops, place, (calls,))
-        return replace(after, kernels=(*after.kernels, kernel))
+        return replace(after, kernels=_callees_first((*after.kernels, kernel)))
     if place.kernel == d.kernel:
         raise ScheduleError(f'part "{d.part}" stands in kernel "{d.kernel}" itself')
-    return put(loops, place, (_shared(old, shape, marks, d),))
+    after = put(loops, place, (_shared(old, shape, marks, d),))
+    return replace(after, kernels=_callees_first(after.kernels))
+
+
+def _stands_alone(kernel: Kernel, loops: Loops, place: Place) -> None:
+    """Refuse a body that stays in range only by the guards around its part: a kernel has none."""
+    if not any(
+        isinstance(s, When) or (isinstance(s, For) and s.low + s.high) for s in place.around
+    ):
+        return
+    try:
+        verify_kernel(kernel, loops)
+    except InvalidLoops as wrong:
+        reason = str(wrong).removeprefix(f"kernel {kernel.name}: ")
+        raise ScheduleError(
+            f'part "{place.part.name}" stands under conditions that it needs (without them: '
+            f"{reason}): outline a part around them"
+        ) from None
+
+
+def _callees_first(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    """The kernels in their order, but each after those that it calls."""
+    known = {k.name: k for k in kernels}
+    ordered: dict[str, Kernel] = {}
+
+    def add(kernel: Kernel) -> None:
+        for stmt in inside(kernel.body):
+            if isinstance(stmt, Call):
+                add(known[stmt.kernel])
+        ordered.setdefault(kernel.name, kernel)
+
+    for kernel in kernels:
+        add(kernel)
+    return tuple(ordered.values())
 
 
 def _kernel(

@@ -20,7 +20,7 @@ from fractions import Fraction
 
 from codegen.index import Guard, Ix, Loop, constant, floordiv, guard
 from codegen.loops.directives import Pad, ScheduleError
-from codegen.loops.finding import Fresh, Owner, owned, with_owned
+from codegen.loops.finding import Fresh, Owner, owned, told_apart, with_owned
 from codegen.loops.moving import CannotMove, moved
 from codegen.loops.nest import Call, Declare, For, Loops, Part, Stmt, Store, When
 from codegen.loops.tiling import bounds_of
@@ -49,7 +49,7 @@ def pad(loops: Loops, d: Pad) -> Loops:
         raise ScheduleError(f'"{d.array}" cannot be padded: {why}') from None
     body = room.widened(body)
     body = _placed(body, owner, room.cleared(Fresh(loops)))
-    return with_owned(loops, owner, room.new, body)
+    return told_apart(with_owned(loops, owner, room.new, body))
 
 
 def _room(loops: Loops, owner: Owner, d: Pad) -> _Room:

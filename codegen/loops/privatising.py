@@ -7,6 +7,7 @@ In: a ``Loops`` and ``Privatise``. Out: a ``Loops`` of equal value up to the rou
                                 parts[0] += parts[2]; parts[1] += parts[3]; parts[0] += parts[1]
                                 acc += parts[0]
 
+Pairs that are added at once run in lanes where a copy is one number.
 Every P-th turn goes to one part, so parts side by side read what lies side by side; blocks of turns
 are what ``Split`` makes first. ``k_part`` can run in lanes as it stands, and in parallel when
 ``Reorder`` has put it outside of ``k_turn``. What is added into may be a register or a whole array.
@@ -25,7 +26,7 @@ from codegen.loops.assignment import REDUCTION, identity
 from codegen.loops.directives import Privatise, ScheduleError
 from codegen.loops.finding import Fresh, ancestors, arrays_at, only, part, replaced, writes
 from codegen.loops.moving import housed, moved, scratch
-from codegen.loops.nest import Declare, For, Loops, Stmt, Store, StoreOp
+from codegen.loops.nest import Declare, For, Kind, Loops, Stmt, Store, StoreOp
 from codegen.loops.tiling import described
 from codegen.loops.turns import clashes
 from codegen.loops.walk import inside, substituted
@@ -145,6 +146,7 @@ def _combined(s: _Sum, d: Privatise, fresh: Fresh) -> tuple[Stmt, ...]:
     """The copies added pairwise, halves onto halves, and what comes out added to the array."""
     variables, at, whole = _over(s, fresh)
     stmts: list[Stmt] = []
+    kind: Kind = "unroll" if s.axes else "vector"
     left = d.parts
     while left > 1:
         half = (left + 1) // 2
@@ -152,7 +154,7 @@ def _combined(s: _Sum, d: Privatise, fresh: Fresh) -> tuple[Stmt, ...]:
         ix = pair.ix() if left - half > 1 else constant(0)
         other = Load(s.copies.name, (ix + half, *at))
         add = Store(s.copies.name, (ix, *at), s.op, other)
-        stmts.append(For(pair, f"{d.loop}_pair", (add,), "unroll") if left - half > 1 else add)
+        stmts.append(For(pair, f"{d.loop}_pair", (add,), kind) if left - half > 1 else add)
         left = half
     stmts.append(Store(s.array.name, whole, s.op, Load(s.copies.name, (constant(0), *at))))
     return _nest(s, variables, tuple(stmts))

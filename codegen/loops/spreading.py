@@ -22,7 +22,7 @@ from codegen.index import Gather, Guard, Ix, Loop, guard, substitute
 from codegen.loops.assignment import nested
 from codegen.loops.directives import ScheduleError
 from codegen.loops.finding import Fresh
-from codegen.loops.moving import copied, housed, moved, scratch
+from codegen.loops.moving import CannotMove, copied, housed, moved, scratch
 from codegen.loops.nest import Declare, For, Kind, Part, Stmt, Store, When
 from codegen.loops.tiling import bounds_of
 from codegen.loops.walk import inside, loads
@@ -85,8 +85,14 @@ class Spreading:
                 continue
             array = self.widened(d.array, lanes)
             wide.insert(0, array)
-            for p in users:
-                p.stmts = list(moved(p.stmts, array.name, array.name, _prefixed(lanes)))
+            try:
+                for p in users:
+                    p.stmts = list(moved(p.stmts, array.name, array.name, _prefixed(lanes)))
+            except CannotMove as why:
+                raise ScheduleError(
+                    f'every turn of a tile of part "{self.part}" needs "{array.name}" of its own, '
+                    f"but {why}: RegisterBlock comes first"
+                ) from None
         out: list[Stmt] = [Declare(b) for b in wide if b not in self.arrays]
         out += () if lanes else declared
         names = [b.name for b in wide]

@@ -32,7 +32,7 @@ from codegen.ranges import gathers, outside
 from codegen.verify_buffer import check_buffer, check_dims, check_sizes, legal, repeated
 from codegen.verify_scalar import InvalidProgram, check_scalar
 
-__all__ = ["InvalidLoops", "verify"]
+__all__ = ["InvalidLoops", "verify", "verify_kernel"]
 
 
 def verify(loops: Loops) -> None:
@@ -54,6 +54,14 @@ def verify(loops: Loops) -> None:
                 raise InvalidLoops(f"the output {name} is not an array")
         check_storage(loops)
         check_values([*bodies, Body("", loops.body, scope)], kernels)
+    except InvalidProgram as wrong:
+        raise InvalidLoops(str(wrong)) from None
+
+
+def verify_kernel(kernel: Kernel, loops: Loops) -> None:
+    """Accept a kernel by itself, which may call those of ``loops``, or raise InvalidLoops."""
+    try:
+        _kernel(kernel, loops, {k.name: k for k in loops.kernels})
     except InvalidProgram as wrong:
         raise InvalidLoops(str(wrong)) from None
 

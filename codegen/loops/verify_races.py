@@ -6,9 +6,10 @@ loop, the array and, where one was found, two turns that meet.
 Guarantees: in an accepted loop no turn writes an element that another turn reads or writes; what is
 declared inside belongs to its turn. A proof needs a coordinate of the element (an index, or what a
 pair ``e//n``, ``e % n`` of indices says) of the form ``k*turn + rest`` in which the rests of two
-accesses differ by less than k. Nothing follows from what is gathered from an array that the loop
-itself stores to: that differs from turn to turn. What is not proved is refused: a race is not found
-by trying.
+accesses differ by less than k, or by less than k beside multiples of some g that k times the turns
+do not reach: digits of a mixed radix. Nothing follows from what is gathered from an array that the
+loop itself stores to: that differs from turn to turn. What is not proved is refused: a race is not
+found by trying.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
 from codegen.index import (
-    Floor,
     Guard,
     Ix,
     Loop,
@@ -152,13 +152,15 @@ def _apart(a: _Access, b: _Access, v: Loop, changed: Set[str]) -> bool:
     guards = (*a.guards, *b.guards)
     theirs = _coordinates(b.index, changed)
     return any(
-        how in theirs and _strided(ours, theirs[how], v, guards)
+        how in theirs
+        and (_strided(ours, theirs[how], v, guards) or _ordered(ours, theirs[how], guards))
         for how, ours in _coordinates(a.index, changed).items()
     )
 
 
 def _strided(a: Ix, b: Ix, v: Loop, guards: Sequence[Guard]) -> bool:
-    """Whether a = k*v + r and b = k*w + s (w: v of the other turn) with |r - s| < |k|."""
+    """Whether a = k*v + r and b = k*w + s (w: v of the other turn) with |r - s| < |k|; or with
+    r - s = m*g + t where |t| < |k| and |k*(v - w) + t| < g, which is no multiple of g."""
     w = _other(v)
     k = a.coefficient(v)
     if k == 0 or b.coefficient(w) != k:
@@ -166,7 +168,28 @@ def _strided(a: Ix, b: Ix, v: Loop, guards: Sequence[Guard]) -> bool:
     apart = (a - v.ix() * k) - (b - w.ix() * k)
     if v in apart.loops or w in apart.loops:
         return False
-    return implied(abs(k) - 1 - apart, guards) and implied(abs(k) - 1 + apart, guards)
+    k = abs(k)
+    if _within(apart, k - 1, guards):
+        return True
+    reach = (v.extent - 1) * k
+    for g in dict.fromkeys(abs(m) for _, m in apart.terms if abs(m) > k):
+        small = apart
+        for atom, m in apart.terms:
+            if m % g == 0:
+                small = small - atom.ix() * m
+        if _within(small, k - 1, guards) and _within(small, g - 1 - reach, guards):
+            return True
+    return False
+
+
+def _within(ix: Ix, most: Ix | int, guards: Sequence[Guard]) -> bool:
+    """Whether -most <= ix <= most is proved."""
+    return implied(most - ix, guards) and implied(most + ix, guards)
+
+
+def _ordered(a: Ix, b: Ix, guards: Sequence[Guard]) -> bool:
+    """Whether one position is always before the other, as in halves that are added."""
+    return implied(a - b - 1, guards) or implied(b - a - 1, guards)
 
 
 def _coordinates(index: Sequence[Ix], changed: Set[str]) -> Coordinates:
@@ -186,11 +209,14 @@ def _coordinates(index: Sequence[Ix], changed: Set[str]) -> Coordinates:
 
 
 def _joined(whole: Ix, rest: Ix) -> Ix | None:
-    """e // m where whole is e // (m*n) and rest is (e // m) % n; None where they are not."""
-    top, low = whole.atom, rest.atom
-    if not isinstance(top, Floor) or not isinstance(low, Mod):
+    """a*n + e // m where whole is a + e // (m*n) and rest is (e // m) % n; None where they are
+    not."""
+    low = rest.atom
+    if not isinstance(low, Mod):
         return None
-    return low.of if floordiv(low.of, low.n) is whole else None
+    top = floordiv(low.of, low.n)
+    held = top.terms and all(whole.coefficient(atom) == k for atom, k in top.terms)
+    return (whole - top) * low.n + low.of if held else None
 
 
 # --- two turns that meet --------------------------------------------------------------------------

@@ -176,7 +176,7 @@ def test_borders_are_loops_bounded_at_run_time() -> None:
     order = ("n", "row", "column", "ky", "kx", "channel", "feature")
     after = agree(convolution(), [Reorder("image", order), Vectorise("image", "feature")])
     lines = shown(after, "image")
-    assert "for max(0, -row + 1) <= ky < min(3, -row + 7):" in lines
+    assert "for max(0, 1 - row) <= ky < min(3, 7 - row):" in lines
     assert "where" not in lines
 
 

@@ -321,6 +321,7 @@ def parallel(*body: Stmt, kind: str = "parallel") -> Loops:
     arrays = (
         IDS, array("s"), OUT, array("source", "n=4", "input"), array("long", "n=20"),
         array("square", "r=2 c=2"), array("cube", "p=2 q=2 r=2"),
+        array("wide", "r=6 c=2"),
     )  # fmt: skip
     ready = (
         put("s", (), "=", ONE), CLEAR,
@@ -336,6 +337,7 @@ def inner(extent: int, *body: Stmt, **more: Any) -> For:
 
 
 J5 = ix(1, 5)
+J3 = ix(1, 3)
 FLAT = 2 * I4 + ix(1, 2)
 
 
@@ -354,6 +356,8 @@ FLAT = 2 * I4 + ix(1, 2)
         ("long[4*i + j]", "writes long[4*i' + j']",
          "i = 0, j = 4, i' = 1, j' = 0",
          inner(5, put("long", (4 * I4 + J5,), "=", ONE))),
+        ("long[i + 3*j]", "writes long[i' + 3*j']", "i = 0, j = 1, i' = 3, j' = 0",
+         inner(5, put("long", (I4 + 3 * J5,), "=", ONE))),
         ("square[i//2, 0]", "writes square[(i')//2, 0]", "i = 0, i' = 1",
          put("square", (floordiv(I4, 2), 0), "=", ONE)),
         ("out[0]", "writes out[0]", "i = 0, i' = 1",
@@ -376,7 +380,10 @@ def test_turns_that_meet_are_refused(writes: str, meets: str, place: str, body: 
         put("out", (3 - I4,), "=", at("source", 0)),
         inner(5, put("long", (5 * I4 + J5,), "=", at("long", 5 * I4))),
         inner(5, put("long", (4 * I4 + J5,), "=", ONE), high=(constant(4),)),
+        inner(5, put("long", (I4 + 4 * J5,), "=", ONE)),
+        inner(5, put("long", (19 - I4 - 4 * J5,), "=", ONE)),
         put("square", (floordiv(I4, 2), mod(I4, 2)), "=", ONE),
+        inner(3, put("wide", (2 * J3 + floordiv(I4, 2), mod(I4, 2)), "=", ONE)),
         inner(2, put("cube", (floordiv(FLAT, 4), mod(floordiv(FLAT, 2), 2), ix(1, 2)), "=", ONE)),
         Call("doubled", ("source", "out"), (I4,)),
     ],
