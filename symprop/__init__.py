@@ -39,6 +39,7 @@ from symprop.declarations import (
 )
 from symprop.derivation import derivation
 from symprop.diagnose import Diagnosis, diagnose
+from symprop.equality import Same, same
 from symprop.errors import (
     DataError,
     DeclarationError,
@@ -127,7 +128,6 @@ from symprop.ops.structural import (
     where,
 )
 from symprop.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
-from symprop.same import Same, same
 from symprop.training import Trainer, TrainingStep, training_step
 
 __all__ = [

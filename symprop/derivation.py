@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from codegen.names import Names
 from symprop.derivation_text import line as line_text
 from symprop.derivation_text import page
+from symprop.equality.sampling import free_dims
 from symprop.errors import DeclarationError, quoted
 from symprop.expression import Expr
 from symprop.graph import (
@@ -35,7 +36,6 @@ from symprop.graph import (
 )
 from symprop.naming import adjoint_of, dim_name, divisor
 from symprop.rewrites import EVERY_RULE, Step, Trace, trace
-from symprop.sampling import free_dims
 from symprop.simplify.cost import node_cost
 from symprop.spelling import Pattern, Spelling
 from symprop.walk import topological, users

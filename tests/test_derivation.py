@@ -18,9 +18,9 @@ import symprop as prop
 from codegen.index import evaluate
 from symprop import derivation_text, graph
 from symprop import term as t
+from symprop.equality.sampling import free_dims
 from symprop.graph import Leaf, Node, Reduce
 from symprop.rewrites import EVERY_RULE, trace
-from symprop.sampling import free_dims
 from symprop.simplify.engine import BLOCKS, simplify
 from symprop.simplify.rules import RULES, SHARED
 from symprop.walk import topological

@@ -19,6 +19,7 @@ from symprop.explain.blocks import Grid, Say
 from symprop.explain.emitted import TEXTBOOK, forms, value
 from symprop.explain.latex import Latex
 from symprop.explain.mathml import MathML
+from symprop.explain.symbol_table import SIGNS
 from symprop.explain.text import Text
 from symprop.explain.words import LANGUAGES, WORDS
 from symprop.ops.declare import REGISTRY
@@ -134,6 +135,14 @@ def test_symbols_that_lines_use_are_in_the_table_or_in_a_sentence() -> None:
         assert wanted in symbols
     fixed = prop.explain(NETWORKS["digits"](), optimizer=prop.SGD(0.1))
     assert "rate of the update" not in fixed.text()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_sign_is_explained_where_it_is_used_and_nowhere_else(name: str) -> None:
+    page = prop.explain(NETWORKS[name]())
+    said = {b.key for s in page.sections for b in s.blocks if isinstance(b, Say)}
+    lines = "".join(e.text for e in page.equations)
+    assert said & SIGNS.keys() == {key for key, sign in SIGNS.items() if sign in lines}
 
 
 def test_every_word_is_said_somewhere() -> None:

@@ -24,14 +24,6 @@ from symprop.backends import BACKENDS, Emitted
 from symprop.progress import interrupts_held
 
 
-@pytest.fixture(autouse=True)
-def _listening() -> Iterator[None]:
-    """Ctrl-C as a terminal has it: what a shell starts in the background ignores the signal."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @cache
 def network() -> prop.TrainingStep:
     """Large enough for a signal to fall inside a step; compiled once for each backend."""

@@ -12,7 +12,8 @@ from checking import evaluate_all
 from functions import ROWS, At, Row
 
 import symprop as prop
-from symprop import comparison, number_text, oracle, proof, relations, sampling, thresholds
+from symprop import oracle
+from symprop.equality import comparison, number_text, proof, relations, sampling, thresholds
 from symprop.graph import FLOATS
 from symprop.ops.declare import REGISTRY
 from symprop.walk import leaves

@@ -60,7 +60,9 @@ class Access(Positions):
         if form.uniform:
             return self.read_one(place, form)
         turned = self.turned(place, form, indices)
-        return self.read_lanes(place, form) if turned is None else turned
+        if turned is not None:
+            return turned
+        return self.read_lanes(place, form, self.roomy(place, indices))
 
     def zero(self, like: Value) -> Value:
         """0 of a dtype."""
@@ -125,8 +127,20 @@ class Access(Positions):
         """The lanes that run, where not all do."""
         return self.both(self.tail, self.mask)
 
-    def read_lanes(self, place: Memory, form: Form) -> Value:
-        """One element a lane."""
+    def roomy(self, place: Memory, indices: Sequence[Ix]) -> bool:
+        """Whether what is beyond the last lane lies in the same row of an array: reading it does no
+        harm, and nothing reads what is written there. The first lane runs."""
+        if self.tail is None and self.mask is None:
+            return True
+        if self.mask is not None and not self.mask.text.startswith("<i1 1"):
+            return False
+        *rest, last = (self.form(ix) for ix in indices)
+        steps = (self.lanes, place.buffer.dims[-1].value, last.const, *last.terms.values())
+        whole = all(n is not None and n % self.lanes == 0 for n in steps)
+        return whole and last.lane == 1 and not last.wide and all(f.uniform for f in rest)
+
+    def read_lanes(self, place: Memory, form: Form, roomy: bool) -> Value:
+        """One element a lane; ``roomy``: lanes that do not run may be read."""
         dtype, lanes = place.buffer.dtype, self.lanes
         kind, element = types.stored(dtype, lanes), types.stored(dtype)
         near = form.lane == 1 and not form.wide
@@ -135,7 +149,7 @@ class Access(Positions):
             address = self.address(place.address, Form(form.const, form.terms), element)
             if condition is not None and not condition.lanes:
                 address, condition = self.instead(condition, address), None
-            mask = self.both(mask, condition)
+            mask = condition if roomy else self.both(mask, condition)
             if mask is None:
                 return self.loaded(place, kind, address, lanes)
             return self.masked(place, "load", f"ptr align {self.alignment(place)}", address, mask)
@@ -197,7 +211,8 @@ class Access(Positions):
 
     def square(self, place: Memory, corner: Form, columns: int) -> list[str]:
         """The columns of a square: rows, then halves exchanged at each distance. Rows of lanes that
-        are not there are left out, and what is not in the first columns is not read."""
+        are not there are zero (any other number could be one that sums are slow with), and what is
+        not in the first columns is not read."""
         dtype, lanes = place.buffer.dtype, self.lanes
         kind, element = types.stored(dtype, lanes), types.stored(dtype)
         mask = Value(types.first(columns, lanes), "bool", lanes)
@@ -206,7 +221,7 @@ class Access(Positions):
         for n in range(lanes):
             at = Form(corner.const + n * corner.lane, corner.terms)
             if n >= self.active:
-                rows.append("poison")
+                rows.append("zeroinitializer")
                 continue
             address = self.address(place.address, at, element)
             if columns == lanes:
@@ -255,21 +270,22 @@ class Access(Positions):
             address = self.address(place.address, form, kind)
             self.stored(place, kind, texts[0], address)
         else:
-            self.write_lanes(place, form, texts[self.lanes])
+            roomy = self.mask is None and self.roomy(place, indices)
+            self.write_lanes(place, form, texts[self.lanes], roomy)
 
     def stored(self, place: Memory, kind: str, text: str, address: str) -> None:
         line = f"store {kind} {text}, ptr {address}, align {self.alignment(place)}"
         self.b.store(place.buffer.name, line, self.reading(place, kind, address), text)
 
-    def write_lanes(self, place: Memory, form: Form, text: str) -> None:
-        """One element a lane."""
+    def write_lanes(self, place: Memory, form: Form, text: str, roomy: bool) -> None:
+        """One element a lane; ``roomy``: also to those beyond the last."""
         dtype, lanes, name = place.buffer.dtype, self.lanes, place.buffer.name
         kind, element = types.stored(dtype, lanes), types.stored(dtype)
         near = form.lane == 1 and not form.wide
         mask = self.running()
         if near:
             address = self.address(place.address, Form(form.const, form.terms), element)
-            if mask is None:
+            if mask is None or roomy:
                 self.stored(place, kind, text, address)
                 return
             pointers, ending = f"ptr align {self.alignment(place)}", ".p0"

@@ -117,7 +117,9 @@ class Bench:
             for p in self.loops.body
         )
         self.loops = replace(self.loops, body=body)
-        done = [self.attempt(Outline(part, fresh.name(f"{identifier(name)}_behind"))) for part in made]
+        done = [
+            self.attempt(Outline(part, fresh.name(f"{identifier(name)}_behind"))) for part in made
+        ]
         if not all(done):
             self.loops = before
 
@@ -139,5 +141,7 @@ def _long(f: For) -> bool:
     stores = [s for s in every if isinstance(s, Store)]
     inner = [s for s in every if isinstance(s, For)]
     lanes = bool(inner) and all(s.kind == "vector" for s in inner)
-    plain = lanes and all(s.op == "=" for s in stores) and not any(isinstance(s, Call) for s in every)
+    plain = (
+        lanes and all(s.op == "=" for s in stores) and not any(isinstance(s, Call) for s in every)
+    )
     return plain and any(text(s.value) >= FORMULA for s in stores)

@@ -33,6 +33,8 @@ from codegen.program import Buffer
 
 __all__ = ["Body"]
 
+SPACED = 16  # turns of a sum between requests for rows: memory delivers no faster
+
 Calls = Callable[["Body", Call], None]
 
 
@@ -235,20 +237,24 @@ class Body(Formulas):
             self.run(f.body)
 
     def fetching(self, f: For, later: Ahead) -> None:
-        """A loop in as many pieces as there are rows to be fetched."""
-        rows, turns = later.rows.extent.const, f.loop.extent.value or 0
-        end = self.integer(self.form(f.loop.extent))
+        """A loop in pieces of some turns, before each of which some rows are fetched."""
+        rows, turns = later.rows.extent.const, f.loop.extent.const
+        at_once = -(-rows // max(1, turns // SPACED))
+        pieces = -(-rows // at_once)
+        size = -(-turns // pieces)
         row, self.row = self.row, None
         carried, writes = self.carried(f.body)
-        with self.b.loop("ahead", "0", str(rows), True, carried, writes) as piece:
-            self.bound[later.rows] = Form(0, {piece: 1})
-            self.fetch(later)
-            limits = []
-            for first in (self.bound[later.rows], Form(1, {piece: 1})):
-                at = self.b.value(f"mul i64 {self.integer(first)}, {end}", [piece, end], "x")
-                limits.append(self.b.value(f"udiv i64 {at}, {rows}", [at], "x"))
+        with self.b.loop("ahead", "0", str(pieces), True, carried, writes) as piece:
+            for n in range(at_once):
+                self.bound[later.rows] = Form(n, {piece: at_once})
+                self.fetch(later)
+            first = self.integer(Form(0, {piece: size}))
+            end = Value(self.integer(Form(size, {piece: size})), "int64")
+            if size * pieces > turns:
+                end = self.intrinsic("smin", end, Value(str(turns), "int64"))
             inner = self.carried(f.body)[0]
-            with self.b.loop(f.name, *limits, turns >= rows, inner, writes) as counter:
+            certain = size * (pieces - 1) < turns
+            with self.b.loop(f.name, first, end.text, certain, inner, writes) as counter:
                 self.bound[f.loop] = Form(0, {counter: 1})
                 self.run(f.body)
         self.row = row

@@ -1,7 +1,7 @@
 """What nests cost on one core, in cycles: a linear model that is good enough to choose by.
 
 In: a ``Target``, extents. Out: ``tile``, the tile of registers for a contraction; ``cycles``, an
-estimate for a nest with one of its loops in lanes.
+estimate for a nest with one of its loops in lanes; ``waits``, whether a value waits for divisions.
 
     a turn of a tile of r rows and c vectors    max(r*c / FMAS, (r + c) / LOADS, LATENCY)
     a tile                                      + TILE to start, to finish and to store it
@@ -105,9 +105,9 @@ def waits(x: Scalar) -> bool:
     """Whether a value of several quotients and roots, which one unit makes one after the other,
     takes longer by them than by all else."""
     every = list(walk(x))
-    slow = [y for y in every if isinstance(y, Call) and y.function in _SLOW]
-    slow += [y for y in every if isinstance(y, Binary) and y.op == "/"]
-    return len(slow) > 1 and len(slow) * DIVISION > text(x) * OPERATION
+    roots = sum(isinstance(y, Call) and y.function in _SLOW for y in every)
+    slow = roots + sum(isinstance(y, Binary) and y.op == "/" for y in every)
+    return slow > 1 and slow * DIVISION > text(x) * OPERATION
 
 
 def _pieces(rows: int, high: int, free: bool) -> list[tuple[int, int]]:

@@ -8,9 +8,9 @@ In: the name of a function of ``codegen.functions``, values of one dtype. Out: a
                    by multiply-adds
 
 Guarantees: maximum and minimum let NaN through; nothing calls a library. A machine that cannot
-round (SSE2) rounds by adding and subtracting a large number. An estimated quotient is the rounded one but for
-one in some millions, which is its neighbour, and but for one of a dividend below 2**-100, which is
-off by two units in the last place at most.
+round (SSE2) rounds by adding and subtracting a large number. An estimated quotient is the rounded
+one, but in one case of some hundred thousand, where it is its neighbour; of a dividend below
+2**-100 it is off by two units in the last place at most.
 """
 
 from __future__ import annotations

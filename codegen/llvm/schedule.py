@@ -26,6 +26,7 @@ from codegen.llvm.bench import Bench
 from codegen.llvm.clusters import Graph
 from codegen.llvm.early import early
 from codegen.llvm.lanes import in_lanes, united
+from codegen.llvm.room import roomy
 from codegen.llvm.sharing import Form, again, form
 from codegen.llvm.sums import points, reading
 from codegen.llvm.target import Target
@@ -35,7 +36,7 @@ from codegen.loops.directives import Directive, Outline
 from codegen.loops.finding import writes
 from codegen.loops.fusing import single
 from codegen.loops.known import arrays_in
-from codegen.loops.nest import Call, Declare, For, Loops, Part, Stmt
+from codegen.loops.nest import Call, Declare, For, Kernel, Loops, Part, Stmt
 from codegen.loops.walk import inside
 from codegen.names import Names
 
@@ -48,19 +49,25 @@ def native(loops: Loops, target: Target, sizes: Mapping[str, int]) -> Loops:
     found = {d.name: d.nominal for d in loops.dims} | dict(sizes)
     loops = early(loops)
     room = _Room(loops, target, found)
+    within: dict[str, tuple[Kernel, ...]] = {}  # kernels of kernels, which stand before them
     for kernel in loops.kernels:
+        inner = [k for made in within.values() for k in made]
         whole = replace(
             loops, name=kernel.name, arrays=(*kernel.arrays, *kernel.scratch), body=kernel.body,
-            outputs=kernel.writes,
+            outputs=kernel.writes, kernels=(*loops.kernels, *inner),
         )  # fmt: skip
         done = room.scheduled(whole)
+        within[kernel.name] = done.kernels[len(whole.kernels) :]
         handed = {b.name for b in kernel.arrays}
         room.kernels[kernel.name] = replace(
             kernel, body=done.body, scratch=tuple(b for b in done.arrays if b.name not in handed)
         )
     done = room.scheduled(loops, shared=True)
-    kernels = tuple(room.kernels.get(k.name, k) for k in done.kernels)
-    return replace(done, kernels=kernels, schedule=(*loops.schedule, *room.directives))
+    kernels = tuple(
+        one for k in done.kernels for one in (*within.get(k.name, ()), room.kernels.get(k.name, k))
+    )
+    done = replace(done, kernels=kernels, schedule=(*loops.schedule, *room.directives))
+    return roomy(done, target)
 
 
 def plain(loops: Loops) -> tuple[str, ...]:

@@ -31,8 +31,8 @@ from codegen.program import Buffer, BufferSource
 __all__ = ["LONGEST", "Plan", "padded", "plan"]
 
 LONGEST = 8  # vectors that one value of a tile may take
-WRITTEN = 4  # strips of a loop that are written out if they are short, for values to stay in lanes
-SHORT = 160  # operations of all strips together
+WRITTEN = 8  # strips of a loop that are written out if they are short, for values to stay in lanes
+SHORT = 320  # operations of all strips together
 
 
 @dataclass

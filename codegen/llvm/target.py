@@ -51,9 +51,7 @@ class Target:
 
 X86_64_SSE2 = Target(_LINUX_X86, "x86-64", "", 16, 16, fma=False, rounding=False)
 X86_64_AVX2 = Target(_LINUX_X86, "x86-64-v3", "", 32, 16, fma=True)
-X86_64_AVX512 = Target(
-    _LINUX_X86, "x86-64-v4", "", 64, 32, fma=True, masks=True, estimates=True
-)
+X86_64_AVX512 = Target(_LINUX_X86, "x86-64-v4", "", 64, 32, fma=True, masks=True, estimates=True)
 AARCH64_NEON = Target(_LINUX_ARM, "generic", "+neon", 16, 32, fma=True)
 
 SHIPPED: dict[str, Target] = {

@@ -6,8 +6,12 @@ In: ``Loops`` whose body is one sum and parts that use it. Out: the same under d
                      the optimizer)
     Localise         what only the nest needs, as registers
     Init             the sums start from the bias
-    Pack             an operand that does not lie along the lanes, transposed
+    Pack             an operand that does not lie along the lanes, transposed; one whose rows are
+                     far apart, in blocks of columns, or in rows of terms
+    Split, Reorder   blocks of columns outside of the rows, where all do not fit in the cache, each
+                     copied just before it is used (Fuse, Localise)
     RegisterBlock    rows and whole vectors, as ``cost.tile`` chooses
+    Outline          what calls long functions behind the sums
 
 Guarantees: a directive that is refused is left out; what it was for stays a nest of its own.
 """

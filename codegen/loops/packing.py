@@ -14,7 +14,7 @@ handed, is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.index import Guard, Ix, floordiv, guard, mod
@@ -33,7 +33,7 @@ from codegen.loops.finding import (
     writes,
 )
 from codegen.loops.moving import CannotMove, housed, moved, scratch
-from codegen.loops.nest import Declare, For, Loops, Part, Stmt, Store, When
+from codegen.loops.nest import Call, Declare, For, Loops, Part, Stmt, Store, When
 from codegen.loops.walk import inside, loads, written_names
 from codegen.names import Names
 from codegen.program import Buffer, Load
@@ -120,6 +120,7 @@ def pack(loops: Loops, d: Pack) -> Loops:
     except CannotMove as why:
         raise ScheduleError(f'"{d.array}" of part "{d.part}" cannot be packed: {why}') from None
     around, outer = _outermost(place, d.array, loops)
+    _stored_whole(around, d, form.array, marks)
     local = housed(packed, around, d.part) and bool(around)
     first = (Declare(packed),) if local else ()
     inner = replace(place.part, body=body)
@@ -139,6 +140,28 @@ def _outermost(
         if not own and array not in written_names((stmt,), marks):
             return path[:n], stmt
     return place.around, place.part
+
+
+def _stored_whole(
+    around: Sequence[Part | For | When],
+    d: Pack,
+    array: Buffer,
+    marks: Mapping[str, tuple[bool, ...]],
+) -> None:
+    """Refuse to copy what has only been stored in part: a turn stores an element of its own."""
+    for f in (s for s in around if isinstance(s, For) and array.role == "scratch"):
+        stmts = list(inside(f.body))
+        if any(isinstance(s, Declare) and s.array.name == d.array for s in stmts):
+            continue  # its storage is of one turn
+        for s in stmts:
+            if d.array not in written_names((s,), marks) or not isinstance(s, Store | Call):
+                continue
+            if any(f.loop in ix.loops for ix in (s.index if isinstance(s, Store) else s.integers)):
+                raise ScheduleError(
+                    f'"{d.array}" is stored turn by turn in loop "{f.name}" around part '
+                    f'"{d.part}", so that a copy inside would read what is not stored yet: '
+                    "Pack before Fuse"
+                )
 
 
 def _copy(form: _Form, packed: Buffer, around: Sequence[Stmt], fresh: Fresh) -> Part:

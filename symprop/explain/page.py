@@ -24,6 +24,7 @@ from symprop.explain.notation import Equation
 from symprop.explain.numbers import RATE, numbers
 from symprop.explain.printer import Printer
 from symprop.explain.sections import Page, page
+from symprop.explain.symbol_table import SIGNS
 from symprop.explain.symbols import choose
 from symprop.explain.text import Text
 from symprop.explain.text import plain as printable
@@ -51,6 +52,10 @@ class Explanation:
         printer = self.printer
         made.sections = [
             replace(s, blocks=tuple(_spelled(b, printer) for b in s.blocks)) for s in made.sections
+        ]
+        text = "".join(e.text for e in self.equations)
+        made.sections = [
+            replace(s, blocks=tuple(b for b in s.blocks if _used(b, text))) for s in made.sections
         ]
 
     @property
@@ -151,6 +156,11 @@ def _spelled(block: Block, printer: Printer) -> Block:
         return block
     text = printer.equation(block.equation)
     return replace(block, equation=replace(block.equation, text=text))
+
+
+def _used(block: Block, text: str) -> bool:
+    """Whether a sign that a sentence explains is in the page's equations."""
+    return not isinstance(block, Say) or SIGNS.get(block.key, "") in text
 
 
 def explained(

@@ -23,7 +23,10 @@ from symprop.make import fresh
 if TYPE_CHECKING:
     from symprop.explain.sections import Page
 
-__all__ = ["table"]
+__all__ = ["SIGNS", "table"]
+
+# The sign that a sentence explains, as text.
+SIGNS = {"by_entry": "⊙", "by_quotient": "⊘", "by_power": "∘", "ones": "𝟏"}
 
 
 def table(made: Page, shown: Sequence[Equation]) -> Section:
@@ -42,14 +45,18 @@ def table(made: Page, shown: Sequence[Equation]) -> Section:
     rows += _size_rows(made)
     rows += _rate_rows(made)
     heads = ("symbol", "code", "shape", "meaning")
-    return Section(
-        "symbols",
-        (Grid(heads, tuple(rows)), Say("operators", (("ones", _ones()),)), *_explained(shown)),
-    )
+    return Section("symbols", (Grid(heads, tuple(rows)), *_signs(), *_explained(shown)))
 
 
-def _ones() -> nt.Formula:
-    return nt.Ones(constant(2))
+def _signs() -> list[Block]:
+    """What the signs between factors mean; the page drops those of ``SIGNS`` that it never uses."""
+    ones = Say("ones", (("ones", nt.Ones(constant(2))),))
+    return [
+        Say("products"),
+        *map(Say, ("by_entry", "by_quotient", "by_power")),
+        ones,
+        Say("condition"),
+    ]
 
 
 def _leaf_word(leaf: Leaf) -> str:

@@ -50,9 +50,12 @@ _EN = {
     "error": "error, the derivative {formula}",
     "size": "number of samples",
     # sentences
-    "operators": "A product written side by side is a product of matrices; ⊙ multiplies and ⊘ "
-    "divides entry by entry, and ∘ marks a power of each entry; {ones} is a column of ones; [c] "
-    "is 1 where c holds, else 0, and makes a product 0 there.",
+    "products": "A product written side by side is a product of matrices.",
+    "by_entry": "⊙ multiplies entry by entry.",
+    "by_quotient": "⊘ divides entry by entry.",
+    "by_power": "∘ marks a power of each entry.",
+    "ones": "{ones} is a column of ones.",
+    "condition": "[c] is 1 where c holds, else 0, and makes a product 0 there.",
     "flat_words": "flat(a) lists the entries of a in one column, the last index running fastest; "
     "for the whole batch, in one row for each sample.",
     "element_words": "A small letter with indices is an entry: a[i, j] of the matrix A.",
@@ -165,10 +168,12 @@ _FR = {
     "inner_result": "résultat d'une récurrence intérieure au pas, dont les pas ne sont pas montrés",
     "error": "erreur, la dérivée {formula}",
     "size": "nombre d'exemples",
-    "operators": "Deux facteurs côte à côte forment un produit de matrices ; ⊙ multiplie et ⊘ "
-    "divise élément par élément, et ∘ marque une puissance de chaque élément ; {ones} "
-    "est une colonne de uns ; [c] vaut 1 là où c est vrai, "
-    "sinon 0, et annule alors le produit.",
+    "products": "Deux facteurs côte à côte forment un produit de matrices.",
+    "by_entry": "⊙ multiplie élément par élément.",
+    "by_quotient": "⊘ divise élément par élément.",
+    "by_power": "∘ marque une puissance de chaque élément.",
+    "ones": "{ones} est une colonne de uns.",
+    "condition": "[c] vaut 1 là où c est vrai, sinon 0, et annule alors le produit.",
     "flat_words": "flat(a) range les éléments de a dans une colonne, le dernier indice variant le "
     "plus vite ; pour le lot entier, dans une ligne par exemple.",
     "element_words": "Une minuscule avec des indices est un élément : a[i, j] de la matrice A.",

@@ -12,14 +12,16 @@ from codegen.llvm.clusters import Graph
 from codegen.llvm.cost import KEPT, cycles, tile
 from codegen.llvm.schedule import native, plain
 from codegen.llvm.target import SHIPPED, X86_64_AVX512, Target
-from codegen.loops.directives import Epilogue, RegisterBlock
+from codegen.loops.directives import Epilogue, Pack, RegisterBlock
 from codegen.loops.finding import writes
+from codegen.loops.from_program import from_program
 from codegen.loops.interpret import interpret
 from codegen.loops.listing import listing
-from codegen.loops.nest import Call, For, Loops, Part
+from codegen.loops.nest import Call, Declare, For, Loops, Part, Store
 from codegen.loops.verify import verify
 from codegen.loops.walk import inside
 from tests.codegen import schedules
+from tests.codegen.building import Building, call
 from tests.codegen.nests import array, at, each, ix, nest, num, put
 from tests.codegen.schedules import arguments, loops_of
 
@@ -107,13 +109,39 @@ def test_equal_layers_share_a_kernel_and_its_packed_operand() -> None:
 
 
 def test_columns_that_do_not_stay_in_a_cache_are_blocks_outside_of_the_rows() -> None:
-    loops = schedules.dense(batch=256, pixel=2048, unit=1024)
-    made = native(loops, X86_64_AVX512, {})
-    packed = made.array("w_packed")
-    assert [d.value for d in packed.dims] == [64, 2048, 16]
-    outer, inner = loops_of(made, "product")[:2]
-    assert outer == "unit_outer 64"
+    """Each block is copied where it is used, so the copy of one block is all there is."""
+    made = native(schedules.dense(batch=256, pixel=2048, unit=1024), X86_64_AVX512, {})
+    copies = [s.array for s in inside(made.body) if isinstance(s, Declare)]
+    packed = next(b for b in copies if b.name == "w_packed")
+    assert [d.value for d in packed.dims] == [2048, 16]
+    outer, inner = loops_of(made, "w_packed to product")[0], loops_of(made, "product")[0]
+    assert outer.endswith(" 64")
     assert inner.startswith("batch_outer")
+    assert "w_packed" not in [b.name for b in made.arrays]
+    verify(made)
+
+
+def test_rows_far_apart_that_terms_are_read_from_are_copied_in_rows_of_terms() -> None:
+    made = native(schedules.weight_step(batch=256, unit=1024, pixel=512), X86_64_AVX512, {})
+    copies = [d for d in made.schedule if isinstance(d, Pack)]
+    assert [(d.array, d.order) for d in copies if not d.blocks] == [("d", (1, 0))]
+    verify(made)
+
+
+def saturated() -> Loops:
+    """y = tanh(x wᵀ)."""
+    p = Building("saturated", dtype="float32", batch=64, unit=64, pixel=64)
+    x, w = p.declare("x", "batch pixel"), p.declare("w", "unit pixel", "parameter")
+    z = p.step("z", "batch unit", "sum pixel", lambda b, u, k: x[b, k] * w[u, k])
+    return from_program(p.done(p.step("y", "batch unit", "=", lambda b, u: call("tanh", z[b, u]))))
+
+
+def test_long_functions_behind_sums_are_kernels_that_keep_their_constants_to_themselves() -> None:
+    made = native(saturated(), X86_64_AVX512, {})
+    behind = [k for k in made.kernels if "behind" in k.name]
+    assert behind
+    for k in behind:
+        assert not [s for s in inside(k.body) if isinstance(s, Store) and s.op != "="]
     verify(made)
 
 
@@ -138,7 +166,7 @@ def test_a_tile_fits_the_registers_and_its_operands(target: Target, dtype: str) 
             for free in (False, True):
                 best = tile(rows, columns, 64, WIDTH[dtype], target, free)  # type: ignore[index]
                 vectors = -(-best.lanes // lanes)
-                assert best.rows * vectors + vectors + KEPT <= target.registers
+                assert best.rows * vectors + vectors + target.registers // KEPT <= target.registers
                 assert best.rows <= rows
                 assert best.lanes <= columns
                 assert best.lanes % lanes == 0 or best.lanes == columns

@@ -129,6 +129,7 @@ ILLEGAL: list[tuple[Loops, tuple[Directive, ...], Directive, str]] = [
     (dense(), (), Localise("hidden", "pre"), "used outside of part"),
     (dense(), (), Pack("product", "hidden", (1, 0)), 'it reads "x", "w", "acc_product"'),
     (dense(), (), Pack("product", "w", (1, 1)), "names 0 to 1 each once"),
+    (dense(), (Fuse("pre", "hidden"),), Pack("hidden", "pre", (1, 0)), "is stored turn by turn"),
     (dense(), (), Pack("product", "w", (1, 0), blocks=((2, 4),)), "name axes from 0 to 1"),
     (embedding(), (), Pack("rows", "ids", (0,)), "does not read"),
     (dense(), (), Layout("hidden", (1, 0)), '"hidden" is returned'),

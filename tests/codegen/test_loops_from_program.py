@@ -367,7 +367,7 @@ FORMS = {
       for i1 < min(4, i + 1):
         acc_y += x[i, i1]""",
     "a_window_with_a_border": """
-        for max(0, -i + 1) <= r < min(3, -i + 5):
+        for max(0, 1 - i) <= r < min(3, 5 - i):
           acc_y += x[batch, i + r - 1] * w[r]""",
     "a_cumulative_sum": """
     for batch:

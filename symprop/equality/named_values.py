@@ -4,7 +4,7 @@ In: two nodes of one shape. Out: nodes of that shape, or scalars, by title.
 
 Guarantees: at most ``OTHERS``, in the order in which they are computed.
 
-It evaluates nothing: ``symprop.comparison`` does.
+It evaluates nothing: ``symprop.equality.comparison`` does.
 """
 
 from __future__ import annotations

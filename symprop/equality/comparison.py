@@ -18,13 +18,13 @@ import mpmath
 import numpy as np
 
 from symprop import oracle
+from symprop.equality.named_values import named_values
+from symprop.equality.number_text import number_text
+from symprop.equality.relations import Seen, relation, where_zero
+from symprop.equality.sampling import HUMAN, STYLES, Point, points, rounded, work
+from symprop.equality.thresholds import MIXED, near, thresholds
 from symprop.expression import Expr
 from symprop.graph import Leaf, Node
-from symprop.named_values import named_values
-from symprop.number_text import number_text
-from symprop.relations import Seen, relation, where_zero
-from symprop.sampling import HUMAN, STYLES, Point, points, rounded, work
-from symprop.thresholds import MIXED, near, thresholds
 from symprop.walk import topological
 
 __all__ = ["Case", "Comparison", "Shown", "compare", "undefined"]

@@ -4,7 +4,7 @@ In: what a student derived, and what the library did (or two lists, or two mappi
 ``Same``: true or false, how it was decided, and why, in a few lines.
 
     proved           both simplify to one expression, or their difference is 0 as an identity of
-                     rational functions (``symprop.proof``)
+                     rational functions (``symprop.equality.proof``)
     60 digits        equal at every point tried, at 60 digits: strong evidence, and no proof
     float64          the same to 9 digits in float64, where 60 digits would take minutes
     tolerance        equal at every point tried to the tolerance that was asked for
@@ -24,17 +24,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from symprop import comparison
-from symprop.comparison import Case, Comparison
+from symprop.equality import comparison
+from symprop.equality.comparison import Case, Comparison
+from symprop.equality.number_text import array_text, both_text
+from symprop.equality.proof import RATIONAL, prove
 from symprop.errors import DeclarationError, at, listed, quoted
 from symprop.expression import Expr, as_expr, is_number
 from symprop.graph import FLOATS, Leaf
 from symprop.make import filled
 from symprop.naming import Axes
-from symprop.number_text import array_text, both_text
 from symprop.ops.structural import mean, transpose
 from symprop.ops.structural import sum as total
-from symprop.proof import RATIONAL, prove
 from symprop.shapes import promote
 from symprop.walk import leaves, topological
 

@@ -18,8 +18,8 @@ from itertools import pairwise
 import numpy as np
 
 from symprop import term as t
+from symprop.equality.sampling import Style
 from symprop.graph import Node, Reduce
-from symprop.sampling import Style
 from symprop.simplify.engine import simplify
 from symprop.term import Term
 from symprop.walk import topological

@@ -7,7 +7,7 @@ numbers of several ranges, so that some lie in the domain of a logarithm or a ro
 Guarantees: whole numbers stay inside their declared bounds; free dimensions take small sizes that
 differ from point to point; every float is exact, so that 60 digits of it mean something.
 
-It evaluates nothing: ``symprop.same`` does, with the oracle.
+It evaluates nothing: ``symprop.equality.same`` does, with the oracle.
 """
 
 from __future__ import annotations

@@ -1,0 +1,45 @@
+"""Rows fetched while a sum runs: where that is done, and that it changes no value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codegen.llvm.emit import emit
+from codegen.llvm.schedule import native
+from codegen.llvm.target import X86_64_AVX512
+from tests.codegen import schedules
+from tests.codegen.schedules import arguments
+
+FETCH = "call void @llvm.prefetch"
+LARGE = {"unit": 512, "pixel": 200}  # 800 kB an array
+
+
+def fetches(batch: int | None, unit: int, pixel: int) -> int:
+    loops = native(schedules.weight_step(batch, unit, pixel), X86_64_AVX512, {})
+    return emit(loops, X86_64_AVX512).count(FETCH)
+
+
+def test_large_arrays_behind_a_gradient_are_fetched_and_small_ones_are_not() -> None:
+    assert fetches(64, **LARGE) > 0
+    assert fetches(64, unit=64, pixel=64) == 0
+
+
+def test_a_sum_of_unknown_length_fetches_nothing() -> None:
+    assert fetches(None, **LARGE) == 0
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 13, 64, 200])
+def test_a_sum_in_pieces_has_all_its_terms(batch: int) -> None:
+    pytest.importorskip("llvmlite")
+    from codegen.llvm.target import host
+    from tests.codegen.running import run
+
+    before = schedules.weight_step(batch, **LARGE)
+    given = arguments(before, batch)
+    gradient = given["d"].T @ given["x"]
+    m = 0.9 * given["m"] + 0.1 * gradient
+    w = given["w"] - m / (1 + np.abs(m))
+    found = run(native(before, host(), {}), given, host())
+    for a, b in zip(found, (m, w), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
