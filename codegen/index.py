@@ -79,8 +79,9 @@ def _hash(*parts: bytes) -> bytes:
 class Atom:
     """One interned unknown of a linear combination; compared by identity, ordered by ``key``."""
 
-    __slots__ = ("__weakref__", "_ix", "digest", "key", "loops")
+    __slots__ = ("__weakref__", "_ix", "digest", "gathers", "key", "loops")
     digest: bytes
+    gathers: bool
     key: tuple[int, int, bytes]
     loops: tuple[Loop, ...]
     _ix: Ix | None
@@ -154,10 +155,14 @@ class Gather(Atom):
 
 
 class Ix:
-    """An interned linear combination; compare by identity, build with + - * and the functions."""
+    """An interned linear combination; compare by identity, build with + - * and the functions.
 
-    __slots__ = ("__weakref__", "_bounds", "_digest", "const", "loops", "terms")
+    ``gathers``: one of its atoms, at some depth, is a gather.
+    """
+
+    __slots__ = ("__weakref__", "_bounds", "_digest", "const", "gathers", "loops", "terms")
     const: int
+    gathers: bool
     terms: tuple[tuple[Atom, int], ...]
     loops: tuple[Loop, ...]
     _bounds: tuple[Ix | None, Ix | None] | None
@@ -262,7 +267,11 @@ def _intern(const: int, terms: tuple[tuple[Atom, int], ...]) -> Ix:
     ix.terms = terms
     ix._bounds = None
     ix._digest = b""
-    ix.loops = terms[0][0].loops if len(terms) == 1 else _union(a.loops for a, _ in terms)
+    if len(terms) == 1:
+        ix.loops, ix.gathers = terms[0][0].loops, terms[0][0].gathers
+    else:
+        ix.loops = _union(a.loops for a, _ in terms)
+        ix.gathers = any(a.gathers for a, _ in terms)
     _IXS[key] = ix
     return ix
 
@@ -306,56 +315,59 @@ def _linear(const: int, terms: Iterable[tuple[Atom, int]]) -> Ix:
 
 
 def _atom(
-    cls: type[_A], rank: int, order: int, key: tuple[object, ...], parts: tuple[bytes, ...]
-) -> tuple[_A, bool]:
-    full = (cls, *key)
-    found = _ATOMS.get(full)
-    if found is not None:
-        return found, False  # type: ignore[return-value]
+    cls: type[_A], rank: int, order: int, key: tuple[object, ...], parts: Iterable[bytes]
+) -> _A:
+    """A new atom, interned under its key."""
     atom = cls()
     atom._ix = None
+    atom.gathers = False
     atom.digest = _hash(bytes([rank]), *parts)
     atom.key = (rank, order, atom.digest)
-    _ATOMS[full] = atom
-    return atom, True
+    _ATOMS[key] = atom
+    return atom
 
 
 def loop(position: int, extent: Ix | int) -> Loop:
     """The loop variable at ``position``, running over 0 .. extent-1."""
     extent = as_ix(extent)
-    parts = (str(position).encode(), extent.digest)
-    atom, new = _atom(Loop, 1, position, (position, extent), parts)
-    if new:
+    key = (Loop, position, extent)
+    found = _ATOMS.get(key)
+    if found is None:
+        found = atom = _atom(Loop, 1, position, key, (str(position).encode(), extent.digest))
         atom.position, atom.extent, atom.loops = position, extent, (atom,)
-    return atom
+    return found  # type: ignore[return-value]
 
 
 def dim(name: str, lower: int = 1, nominal: int = 32, capacity: int | None = None) -> Dim:
     """The named dimension; one object for one declaration."""
-    key = (name, lower, nominal, capacity)
-    atom, new = _atom(Dim, 0, 0, key, tuple(str(k).encode() for k in key))
-    if new:
-        atom.name, atom.lower, atom.nominal, atom.capacity = key
+    parts = (name, lower, nominal, capacity)
+    found = _ATOMS.get((Dim, *parts))
+    if found is None:
+        found = atom = _atom(Dim, 0, 0, (Dim, *parts), (str(k).encode() for k in parts))
+        atom.name, atom.lower, atom.nominal, atom.capacity = parts
         atom.loops = ()
-    return atom
+    return found  # type: ignore[return-value]
 
 
 def gather(source: Source, indices: Sequence[Ix | int]) -> Ix:
     """The integer held by ``source`` at ``indices``."""
     ixs = tuple(as_ix(i) for i in indices)
-    parts = (source.digest, *(i.digest for i in ixs))
-    atom, new = _atom(Gather, 4, 0, (source, *ixs), parts)
-    if new:
-        atom.source, atom.indices = source, ixs
+    key = (Gather, source, *ixs)
+    found = _ATOMS.get(key)
+    if found is None:
+        found = atom = _atom(Gather, 4, 0, key, (source.digest, *(i.digest for i in ixs)))
+        atom.source, atom.indices, atom.gathers = source, ixs, True
         atom.loops = _union(i.loops for i in ixs)
-    return atom.ix()
+    return found.ix()
 
 
 def _divided(cls: type[Floor] | type[Mod], rank: int, of: Ix, n: int) -> Ix:
-    atom, new = _atom(cls, rank, n, (of, n), (of.digest, str(n).encode()))
-    if new:
-        atom.of, atom.n, atom.loops = of, n, of.loops
-    return atom.ix()
+    key = (cls, of, n)
+    found = _ATOMS.get(key)
+    if found is None:
+        found = atom = _atom(cls, rank, n, key, (of.digest, str(n).encode()))
+        atom.of, atom.n, atom.loops, atom.gathers = of, n, of.loops, of.gathers
+    return found.ix()
 
 
 def _split(ix: Ix, n: int) -> tuple[Ix, Ix]:
@@ -544,8 +556,13 @@ def transform(ix: Ix, change: Callable[[Atom], Ix | None]) -> Ix:
 
 def substitute(ix: Ix, mapping: Mapping[Loop, Ix]) -> Ix:
     """ix with loops replaced (simultaneously)."""
-    if not any(item in mapping for item in ix.loops):
+    for item in ix.loops:
+        if item in mapping:
+            break
+    else:
         return ix
+    if ix.atom is item:
+        return mapping[item]
     return transform(ix, lambda atom: mapping.get(atom) if isinstance(atom, Loop) else None)
 
 

@@ -23,6 +23,7 @@ DIGITS = 40  # of a folded constant: more than any float holds
 _STRUCTURAL = frozenset(t.STRUCTURAL)
 
 
+@lru_cache(4096)
 def expand(term: Term) -> Term:
     """Functions that are not in codegen's table replaced by their expansions; no stops."""
 

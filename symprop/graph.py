@@ -50,13 +50,22 @@ FLOATS = ("float", "float32", "float64")
 INTS = ("int32", "int64")
 
 
+LENGTH = 12  # of a digest, in bytes
+
+
+def framed(*parts: bytes) -> bytes:
+    """The parts in a row, each after its length: what digests are taken of."""
+    return b"".join([x for part in parts for x in (len(part).to_bytes(4, "little"), part)])
+
+
 def digest(*parts: bytes) -> bytes:
     """Structural digest of a sequence of parts."""
-    h = blake2b(digest_size=12)
-    for part in parts:
-        h.update(len(part).to_bytes(4, "little"))
-        h.update(part)
-    return h.digest()
+    return hashed(framed(*parts))
+
+
+def hashed(text: bytes) -> bytes:
+    """The digest of framed parts."""
+    return blake2b(text, digest_size=LENGTH).digest()
 
 
 class Node:

@@ -16,7 +16,7 @@ from symprop import term as t
 from symprop.graph import At, IndexOf, Reading
 from symprop.term import Term
 
-__all__ = ["by_first_use", "by_role", "conjunction", "moved", "read_key"]
+__all__ = ["by_first_use", "by_role", "conjunction", "mapped", "moved", "read_key"]
 
 MARK = 900  # positions that no node has, to spell loops by
 
@@ -38,20 +38,28 @@ def read_key(r: Reading) -> tuple[bytes, ...]:
     """What reads are sorted by."""
     if isinstance(r, IndexOf):
         return (b"", r.ix.digest)
-    return (r.node.digest, *(i.digest for i in r.index), *(g.digest for g in r.guards))
+    return (r.node.digest, *[i.digest for i in r.index], *[g.digest for g in r.guards])
 
 
 def moved(r: Reading, mapping: Mapping[Loop, Ix]) -> Reading:
     """A read with loops substituted; a guard that became False makes it the constant 0."""
+    if not mapping:
+        return r
     if isinstance(r, IndexOf):
         return IndexOf(substitute(r.ix, mapping))
-    index = tuple(substitute(i, mapping) for i in r.index)
+    index = tuple([substitute(i, mapping) for i in r.index])
     if not r.guards:
         return At(r.node, index)
     guards = conjunction(guard(substitute(g.ix, mapping), g.kind) for g in r.guards)
     if guards is None:
         return IndexOf(constant(0))
     return At(r.node, index, guards)
+
+
+def mapped(loops: Iterable[Loop], index: Iterable[Ix]) -> dict[Loop, Ix]:
+    """What each loop becomes where a value over these loops is read at the index: those that stay
+    as they are left out."""
+    return {v: ix for v, ix in zip(loops, index, strict=True) if ix is not v.ix()}
 
 
 def _places(outer: Sequence[Loop]) -> dict[Loop, Ix]:

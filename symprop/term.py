@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from weakref import WeakValueDictionary
@@ -33,6 +34,7 @@ from symprop.errors import DeclarationError
 
 ONE = Fraction(1)
 ZERO = Fraction(0)
+REMEMBERED = 4096  # substitutions that are remembered: equal layers ask for the same few
 
 
 class ZeroDivisorError(DeclarationError, ZeroDivisionError):
@@ -186,7 +188,7 @@ _NUMBERS: dict[Fraction, Term] = {}
 
 def num(value: int | Fraction) -> Term:
     """An exact number."""
-    q = Fraction(value)
+    q = value if isinstance(value, Fraction) else Fraction(value)
     found = _NUMBERS.get(q)
     if found is None:
         key = (Num, q)
@@ -232,19 +234,18 @@ def scale(k: Fraction | int, t: Term) -> Term:
     """k * t without distributing over a sum of several terms (a sign is distributed: exact)."""
     if k is ONE or k == 1:
         return t
-    k = Fraction(k)
-    own, rest = coefficient(t)
     if isinstance(t, Num):
         return num(k * t.value)
-    if isinstance(t, Sum) and own == 1 and (abs(k) == 1):
-        return _sum(t.const * k, tuple((x, c * k) for x, c in t.terms))
-    if own * k == 1:
-        return rest
-    if own * k == 0:
+    own, rest = coefficient(t)
+    if own is not ONE:
+        k = own * k
+        if k == 1:
+            return rest
+    if k == 0:
         return num(0)
-    if own * k == -1 and isinstance(rest, Sum):
-        return _sum(-rest.const, tuple((x, -c) for x, c in rest.terms))
-    return _sum(ZERO, ((rest, own * k),))
+    if k == -1 and isinstance(rest, Sum):
+        return _sum(-rest.const, tuple([(x, -c) for x, c in rest.terms]))
+    return _sum(ZERO, ((rest, k if isinstance(k, Fraction) else Fraction(k)),))
 
 
 def neg(t: Term) -> Term:
@@ -253,7 +254,7 @@ def neg(t: Term) -> Term:
 
 
 def _sum(const: Fraction, terms: tuple[tuple[Term, Fraction], ...]) -> Term:
-    key = (Sum, const, *terms)
+    key = (Sum, const.as_integer_ratio(), *[(t, k.as_integer_ratio()) for t, k in terms])
     found = _TERMS.get(key)
     if found is None:
         parts = [_text(const)]
@@ -284,7 +285,7 @@ def add(*args: Term | int | Fraction) -> Term:
         return num(const)
     if const == 0 and len(kept) == 1:
         return scale(kept[0][1], kept[0][0])
-    unit = [t for t, k in kept if abs(k) == 1 and isinstance(t, Sum)]
+    unit = [t for t, k in kept if isinstance(t, Sum) and abs(k) == 1]
     if unit:  # a collected coefficient became +-1: flatten
         return add(num(const), *(scale(k, t) for t, k in kept))
     kept.sort(key=lambda tk: tk[0].digest)
@@ -490,27 +491,23 @@ def select(c: Term, a: Term | int, b: Term | int) -> Term:
 
 def replace(t: Term, mapping: Sequence[Term]) -> Term:
     """t with read k replaced by mapping[k] (simultaneously)."""
-    if all(mapping[k] is _READS[k] for k in t.reads):
+    return _replaced(t, tuple([mapping[k] for k in t.reads]))
+
+
+@lru_cache(REMEMBERED)
+def _replaced(t: Term, used: tuple[Term, ...]) -> Term:
+    """t with its reads, in their order, replaced by the terms ``used``."""
+    mapping = dict(zip(t.reads, used, strict=True))
+    if all(new is _READS[k] for k, new in mapping.items()):
         return t
     memo: dict[Term, Term] = {}
 
     def go(x: Term) -> Term:
         found = memo.get(x)
-        if found is not None:
-            return found
-        new: Term
-        if isinstance(x, Read):
-            new = mapping[x.k]
-        elif isinstance(x, Sum):
-            new = add(num(x.const), *(scale(k, go(y)) for y, k in x.terms))
-        elif isinstance(x, Prod):
-            new = mul(*(power(go(b), n) for b, n in x.factors))
-        elif isinstance(x, Call):
-            new = call(x.fn, *(go(a) for a in x.args))
-        else:
-            new = x
-        memo[x] = new
-        return new
+        if found is None:
+            found = mapping[x.k] if isinstance(x, Read) else _over(x, go)
+            memo[x] = found
+        return found
 
     return go(t)
 
@@ -521,20 +518,28 @@ def rewrite(t: Term, change: Callable[[Term], Term | None]) -> Term:
 
     def go(x: Term) -> Term:
         found = memo.get(x)
-        if found is not None:
-            return found
-        new = x
-        if isinstance(x, Sum):
-            new = add(num(x.const), *(scale(k, go(y)) for y, k in x.terms))
-        elif isinstance(x, Prod):
-            new = mul(*(power(go(b), n) for b, n in x.factors))
-        elif isinstance(x, Call):
-            new = call(x.fn, *(go(a) for a in x.args))
-        changed = change(new)
-        memo[x] = new if changed is None else changed
-        return memo[x]
+        if found is None:
+            new = _over(x, go)
+            changed = change(new)
+            found = new if changed is None else changed
+            memo[x] = found
+        return found
 
     return go(t)
+
+
+def _over(x: Term, go: Callable[[Term], Term]) -> Term:
+    """x with each operand replaced by what ``go`` makes of it; x itself where that is the same."""
+    old = children(x)
+    new = [go(y) for y in old]
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return x
+    if isinstance(x, Sum):
+        return add(num(x.const), *(scale(k, y) for y, (_, k) in zip(new, x.terms, strict=True)))
+    if isinstance(x, Prod):
+        return mul(*(power(b, n) for b, (_, n) in zip(new, x.factors, strict=True)))
+    assert isinstance(x, Call)
+    return call(x.fn, *new)
 
 
 def diff(t: Term, k: int) -> Term:

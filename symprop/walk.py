@@ -78,7 +78,7 @@ def users(order: Sequence[Node]) -> dict[Node, list[Node]]:
 
 def gathered(ix: Ix) -> Iterator[Node]:
     """The nodes an index reads through gathers."""
-    for atom in ix.atoms():
+    for atom in ix.atoms() if ix.gathers else ():
         if isinstance(atom, Gather):
             yield atom.source  # type: ignore[misc]
 
@@ -94,6 +94,8 @@ def gathered_at(node: Node, index: Sequence[Ix]) -> Ix:
 
 def swap_sources(ix: Ix, new: Mapping[Node, Node]) -> Ix:
     """The index with gather sources replaced."""
+    if not ix.gathers:
+        return ix
 
     def change(atom: object) -> Ix | None:
         if isinstance(atom, Gather):
@@ -103,14 +105,15 @@ def swap_sources(ix: Ix, new: Mapping[Node, Node]) -> Ix:
                 return gathered_at(source, inner)
         return None
 
-    if not any(isinstance(a, Gather) for a in ix.atoms()):
-        return ix
     return transform_ix(ix, change)
 
 
 def rebuild(node: Node, new: Mapping[Node, Node]) -> Node:
     """The node with operands replaced (those absent from ``new`` stay)."""
-    if isinstance(node, Leaf) or all(new.get(o, o) is o for o in node.operands):
+    for o in node.operands:
+        if new.get(o, o) is not o:
+            break
+    else:
         return node
     if isinstance(node, Reduce):
         from symprop.make import remake

@@ -447,3 +447,11 @@ def test_text_in_a_file_cannot_reach_the_terminal_as_commands(recorded: Path) ->
     assert "\x1b" not in text
     assert "\x07" not in text
     assert max(map(len, text.splitlines())) < 600
+
+
+def test_readme_holds_the_tables_of_the_record() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    recorded = record.read(ROOT / "tests" / "benchmarks" / "recorded.json")
+    block = report.block(recorded)
+    assert block in readme, "run  python tests/benchmarks/readme_block.py"
+    assert names(row.declared for row in recorded.rows) == names(WORKLOADS)

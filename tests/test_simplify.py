@@ -28,7 +28,7 @@ from symprop.graph import (
     Scan,
 )
 from symprop.make import elementwise, fresh, make
-from symprop.simplify.engine import rewrite, simplify
+from symprop.simplify.engine import graph_of, rewrite, simplify
 from symprop.simplify.rules import RULES, SHARED
 from symprop.walk import topological
 
@@ -71,7 +71,7 @@ def _convolution(stride: int, kernel: int = 3) -> Any:
     x, w = prop.input("x", (1, 1, n, n)), prop.input("w", (1, 1, kernel, kernel))
     y = prop.conv2d(x, w, stride=stride, padding=1)
     found = nodes([prop.vjp(y, x, prop.input("g", y.dims))])
-    return rewrite(found, RULES[0], [], set())[0]
+    return rewrite(graph_of(found), RULES[0], [], set())[0]
 
 
 def _named(e: Any) -> Any:
@@ -159,7 +159,7 @@ def test_rules_are_data_and_every_one_is_tested() -> None:
 
 def applied(rule: Any, roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     changed: list[Node] = []
-    return rewrite(roots, rule, changed, set()), changed
+    return rewrite(graph_of(roots), rule, changed, set()), changed
 
 
 def examples(table: dict[str, list[Callable[[], Any]]]) -> list[Any]:

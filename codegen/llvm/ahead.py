@@ -1,14 +1,15 @@
 """What a nest reads after a long sum, fetched while the sum runs.
 
 In: the statements of a body. Out: ``ahead(...)``: for a loop that adds into registers, the rows
-that are read behind it from arrays too large for the cache, or None:
+that are read behind it, or None; ``outgrows(loops)``, whether that pays:
 
     for k: acc += ...                      for row: fetch w[row, ...], m[row, ...]
     for row: ... w[row, i], m[row, i]  ->           for the next turns of k: acc += ...
                                            for row: ... w[row, i], m[row, i]
 
 An optimizer behind the gradient of its parameter is read so: a tile of it touches each line of
-three arrays once, row by row, which no machine foresees.
+three arrays once, row by row, which no machine foresees. Where all that a step works on stays in
+the cache, there is nothing to wait for.
 
 Guarantees: it names reads that are made anyway; fetching a line changes no value.
 """
@@ -21,12 +22,12 @@ from math import prod
 
 from codegen.dtypes import WIDTH
 from codegen.index import Gather, Loop
-from codegen.llvm.cost import CACHE, LINE
-from codegen.loops.nest import Declare, For, Stmt
+from codegen.llvm.cost import CACHE, LINE, extent
+from codegen.loops.nest import Declare, For, Loops, Stmt
 from codegen.loops.walk import inside, loads
 from codegen.program import Buffer, Load
 
-__all__ = ["Ahead", "ahead"]
+__all__ = ["Ahead", "ahead", "outgrows"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Ahead:
 def ahead(n: int, body: Sequence[Stmt], arrays: Mapping[str, Buffer]) -> Ahead | None:
     """What stands behind the n-th statement of a body, if that is such a sum."""
     f = body[n]
-    if not isinstance(f, For) or f.kind != "serial" or f.low or f.high or not f.loop.extent.value:
+    if not isinstance(f, For) or f.kind != "serial" or f.low or f.high or f.loop.extent.value == 0:
         return None
     behind = [s for s in body[n + 1 :] if isinstance(s, For) and s.kind == "serial"]
     if not behind or behind[0].low or behind[0].high or behind[0].loop.extent.value is None:
@@ -54,11 +55,17 @@ def ahead(n: int, body: Sequence[Stmt], arrays: Mapping[str, Buffer]) -> Ahead |
     own = {s.array.name for s in inside(body) if isinstance(s, Declare)}
     found = {x: None for s in inside(behind[0].body) for x in loads(s)
              if x.buffer not in own and _in_rows(x, behind[0].loop, lanes[0].loop)}  # fmt: skip
-    large = sum(_bytes(arrays[name]) for name in {x.buffer for x in found})
-    if large <= CACHE // 2:
+    if not found:
         return None
     step = min(8 * LINE // WIDTH[arrays[x.buffer].dtype] for x in found)
     return Ahead(behind[0].loop, lanes[0].loop, tuple(found), step)
+
+
+def outgrows(loops: Loops) -> bool:
+    """Whether all arrays of a program, at typical sizes, are more than half of the cache."""
+    arrays = [*loops.arrays, *(b for k in loops.kernels for b in k.scratch)]
+    bits = sum(prod(extent(d, {}) for d in b.dims) * WIDTH[b.dtype] for b in arrays)
+    return bits > 4 * CACHE
 
 
 def _in_rows(x: Load, rows: Loop, row: Loop) -> bool:
@@ -74,10 +81,3 @@ def _in_rows(x: Load, rows: Loop, row: Loop) -> bool:
     return (
         along and any(i.coefficient(rows) for i in outer) and all(row not in i.loops for i in outer)
     )
-
-
-def _bytes(array: Buffer) -> int:
-    """The size of an array; 0 where it is not known."""
-    sizes = [d.value for d in array.dims]
-    known = [d for d in sizes if d is not None]
-    return prod(known) * WIDTH[array.dtype] // 8 if len(known) == len(sizes) else 0

@@ -21,6 +21,7 @@ from codegen.index import Guard, lower
 from codegen.llvm import types
 from codegen.llvm.ahead import Ahead, ahead
 from codegen.llvm.builder import Builder, Carried
+from codegen.llvm.cost import extent
 from codegen.llvm.formulas import Formulas
 from codegen.llvm.frame import Form, Memory, Register, Row, Value
 from codegen.llvm.storage import Plan, padded
@@ -42,8 +43,11 @@ class Body(Formulas):
     """Emits the statements of one function.
 
     ``call`` emits those of kernels; ``marks`` say which of their arguments a kernel writes;
-    ``arena`` gives the addresses of locals that are too large for a stack.
+    ``arena`` gives the addresses of locals that are too large for a stack. ``fetches``: rows that
+    are read behind a long sum are asked for while it runs (``ahead``).
     """
+
+    fetches = False
 
     def __init__(
         self,
@@ -141,10 +145,12 @@ class Body(Formulas):
                         self.said.add(id(stmt))
                         self.b.comment(comment_safe(stmt.formula))
                     self.run(body)
-                case For() if (later := ahead(n, stmts, self.buffers)) is not None:
-                    self.fetching(stmt, later)
                 case For():
-                    self.loop(stmt)
+                    later = ahead(n, stmts, self.buffers) if self.fetches else None
+                    if later is None:
+                        self.loop(stmt)
+                    else:
+                        self.fetching(stmt, later)
                 case When(guards, body):
                     row, self.row = self.row, None
                     self.when(guards, body)
@@ -238,26 +244,35 @@ class Body(Formulas):
 
     def fetching(self, f: For, later: Ahead) -> None:
         """A loop in pieces of some turns, before each of which some rows are fetched."""
-        rows, turns = later.rows.extent.const, f.loop.extent.const
-        at_once = -(-rows // max(1, turns // SPACED))
+        rows, turns = later.rows.extent.const, f.loop.extent.value
+        at_once = -(-rows // max(1, extent(f.loop.extent, {}) // SPACED))
         pieces = -(-rows // at_once)
-        size = -(-turns // pieces)
         row, self.row = self.row, None
+        size, last = self.pieces(f, pieces)
         carried, writes = self.carried(f.body)
         with self.b.loop("ahead", "0", str(pieces), True, carried, writes) as piece:
             for n in range(at_once):
                 self.bound[later.rows] = Form(n, {piece: at_once})
                 self.fetch(later)
-            first = self.integer(Form(0, {piece: size}))
-            end = Value(self.integer(Form(size, {piece: size})), "int64")
-            if size * pieces > turns:
-                end = self.intrinsic("smin", end, Value(str(turns), "int64"))
+            first = self.integer(self.scaled(Form(0, {piece: 1}), size))
+            end = Value(self.integer(self.scaled(Form(1, {piece: 1}), size)), "int64")
+            if not isinstance(size, int) or size * pieces != turns:
+                end = self.intrinsic("smin", end, Value(last, "int64"))
+            some = isinstance(size, int) and turns is not None and size * (pieces - 1) < turns
             inner = self.carried(f.body)[0]
-            certain = size * (pieces - 1) < turns
-            with self.b.loop(f.name, first, end.text, certain, inner, writes) as counter:
+            with self.b.loop(f.name, first, end.text, some, inner, writes) as counter:
                 self.bound[f.loop] = Form(0, {counter: 1})
                 self.run(f.body)
         self.row = row
+
+    def pieces(self, f: For, count: int) -> tuple[int | str, str]:
+        """How many turns each piece of a loop has, the last ones fewer, and how many it has."""
+        turns = self.form(f.loop.extent)
+        last = self.integer(turns)
+        if turns.number is not None:
+            return -(-turns.number // count), last
+        up = self.b.value(f"add i64 {last}, {count - 1}", [last], "x")
+        return self.b.value(f"udiv i64 {up}, {count}", [up], "x"), last
 
     def fetch(self, later: Ahead) -> None:
         """Asks for the lines of a row that will be read."""

@@ -3,15 +3,17 @@
 In: a ``Target``, extents. Out: ``tile``, the tile of registers for a contraction; ``cycles``, an
 estimate for a nest with one of its loops in lanes; ``waits``, whether a value waits for divisions.
 
-    a turn of a tile of r rows and c vectors    max(r*c / FMAS, (r + c) / LOADS, LATENCY)
+    a turn of a tile of r rows and c vectors    max(r*c / FMAS, LATENCY) + c*COLUMN + r*ROW
     a tile                                      + TILE to start, to finish and to store it
     an elementwise turn                         its accesses and its operations, one vector each
 
 Guarantees: pure, deterministic; it only ranks: no value depends on it.
 
-Measured with these tiles, float32, 64 x 128 x 784 with bias and ReLU, one core of a Sapphire Rapids
-whose FMA peak is 234 GFLOP/s: 13 rows of 2 vectors 192, 6 of 4 195, 12 of 2 186, 8 of 2 168, 26 of
-1 163, 16 of 1 149 GFLOP/s.
+Measured with these tiles, float32, one core of a Sapphire Rapids whose FMA peak is 234 GFLOP/s, 64 x
+128 x 784 with bias and ReLU: 13 rows of 2 vectors 192, 6 of 4 195, 12 of 2 186, 8 of 2 168, 26 of 1
+163, 16 of 1 149 GFLOP/s. COLUMN and ROW are fitted to 299 x 169 x 169, in times of the limit: 13 rows
+of 2 vectors 1.30, 8 of 2 1.35, 9 of 3 1.28, 6 of 3 1.35, 6 of 4 1.29, 4 of 4 1.42, 5 of 5 1.40, 4 of
+6 1.39, 26 of 1 1.41.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from codegen.program import Binary, Call, Cast, IndexValue, Load, Number, Scalar
 __all__ = ["CACHE", "LINE", "STRIDE", "Tile", "cycles", "extent", "text", "tile", "waits"]
 
 FMAS = 2.0  # vector multiply-adds a cycle: two units (Sapphire Rapids); Zen 4 has one of this width
-LOADS = 2.0  # vector loads or broadcasts a cycle, on both
+COLUMN = 0.45  # cycles that a vector of columns adds to a turn, most of them from the second cache
+ROW = 0.1  # cycles that a row adds: an element for all lanes, from the first
 LATENCY = 4.0  # cycles until a sum can be added to again, on both
+COPY = 0.02  # of all cycles: what tiles of one more size have to save, each being code of its own
 TILE = 30.0  # cycles around the turns of one tile: the loop, pointers, the last sums; an estimate
 KEPT = 8  # one register in so many holds neither sums nor columns: broadcasts, what is constant
 VECTORS = 6  # side by side in a tile, at most: more leave too few rows for their loads
@@ -39,7 +43,7 @@ CACHE = 1 << 20  # bytes of the second cache of one core: 1 MiB on Zen 4, 2 on S
 LINE = 64  # bytes that a cache holds side by side, on x86-64 and on most of AArch64
 STRIDE = 2048  # bytes between rows from which on columns fall into few sets of a cache
 
-ACCESS = 0.5  # a vector or a single element, in order: half of LOADS
+ACCESS = 0.5  # a vector or a single element, in order: two a cycle
 SCATTERED = 1.0  # each lane of a gather (16 lanes in 16 to 20 cycles, Sapphire Rapids)
 OPERATION = 0.5  # an addition, a comparison: half of FMAS
 DIVISION = 8.0  # a vector of quotients or square roots, the next one right behind it
@@ -84,11 +88,15 @@ def tile(
         for high in range(1, max(most, 1) + 1):
             if high > rows:
                 break
-            total = 0.0
-            for count, r in _pieces(rows, high, free):
-                for times, n in ((columns // (vectors * lanes), vectors), (1, None)):
-                    rest = -(-(columns % (vectors * lanes)) // lanes)
-                    total += count * (times if n else bool(rest)) * _tile(r, n or rest, turns)
+            across = ((columns // (vectors * lanes), vectors), (1, _rest(columns, vectors, lanes)))
+            pieces = [
+                (count * times, r, n)
+                for count, r in _pieces(rows, high, free)
+                for times, n in across
+                if count * times * r * n
+            ]
+            total = sum(times * _tile(r, n, turns) for times, r, n in pieces)
+            total *= 1 + COPY * (len(pieces) - 1)
             if best is None or total < best.cycles - 1e-9:
                 best = Tile(high, min(vectors * lanes, columns), total)
     assert best is not None
@@ -110,6 +118,11 @@ def waits(x: Scalar) -> bool:
     return slow > 1 and slow * DIVISION > text(x) * OPERATION
 
 
+def _rest(columns: int, vectors: int, lanes: int) -> int:
+    """The vectors of the last tile, if it is narrower."""
+    return -(-(columns % (vectors * lanes)) // lanes)
+
+
 def _pieces(rows: int, high: int, free: bool) -> list[tuple[int, int]]:
     """How many tiles of how many rows: balanced, or whole ones and single rows."""
     if free:
@@ -121,9 +134,7 @@ def _pieces(rows: int, high: int, free: bool) -> list[tuple[int, int]]:
 
 
 def _tile(rows: int, vectors: int, turns: int) -> float:
-    if not rows or not vectors:
-        return 0.0
-    turn = max(rows * vectors / FMAS, (rows + vectors) / LOADS, LATENCY)
+    turn = max(rows * vectors / FMAS, LATENCY) + vectors * COLUMN + rows * ROW
     return turns * turn + TILE
 
 

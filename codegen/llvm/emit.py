@@ -21,6 +21,7 @@ from math import isfinite, isnan
 from codegen.index import Loop
 from codegen.llvm import types
 from codegen.llvm.access import ZEROS
+from codegen.llvm.ahead import outgrows
 from codegen.llvm.body import Body
 from codegen.llvm.builder import Builder
 from codegen.llvm.frame import Form
@@ -43,6 +44,7 @@ class _Module:
     def __init__(self, loops: Loops, target: Target, portable: bool) -> None:
         self.loops, self.target, self.portable = loops, target, portable
         self.layout: Layout = layout(loops)
+        self.fetches = outgrows(loops)
         self.marks = {k.name: tuple(b.name in k.writes for b in k.arrays) for k in loops.kernels}
         self.constants: list[str] = []
         self.intrinsics: dict[str, None] = {}
@@ -111,6 +113,7 @@ class _Module:
         large = {name: text for name, text in addresses.items() if name not in known}
         storage = plan(stmts, self.target)
         body = Body(b, self.target, self.portable, known, storage, self.marks, self.call, large)
+        body.fetches = self.fetches
         for d in self.layout.dims:
             body.dims[d.name] = _word(b, self.layout.dim(d.name), "i64", d.name)
         for loop, text in integers:

@@ -20,7 +20,7 @@ from codegen.program import Buffer
 
 __all__ = ["Interface", "read", "written"]
 
-FORMAT = 1
+FORMAT = 2
 ROLES = ("input", "scalar", "parameter", "state", "constant", "scratch")
 
 
@@ -53,7 +53,7 @@ def written(i: Interface) -> bytes:
         "writes": i.writes,
         "arrays": [[kernel, _buffer(b)] for kernel, b in i.arrays],
         "outputs": i.outputs,
-        "constants": [[_buffer(b), [float(v).hex() for v in b.data or ()]] for b in i.constants],
+        "constants": [[_buffer(b), [_number(v) for v in b.data or ()]] for b in i.constants],
         "regions": [[r.scale, r.unit] for r in i.arena.regions],
         "slots": [
             [s.kernel, s.array, s.region, s.offset, s.size, s.first, s.last, s.over]
@@ -65,6 +65,11 @@ def written(i: Interface) -> bytes:
 
 def _buffer(b: Buffer) -> list[Any]:
     return [b.name, [_ix(d) for d in b.dims], b.dtype, b.role, b.label]
+
+
+def _number(value: Any) -> Any:
+    """A whole number as it is, so that none is rounded; any other exactly, as text."""
+    return value.hex() if isinstance(value, float) else int(value)
 
 
 def _ix(ix: Ix) -> Any:
@@ -120,10 +125,9 @@ class _Reader:
             raise ValueError(f"there is no role {role!r}")
         return Buffer(name, tuple(map(self.ix, dims)), ("",) * len(dims), dtype, role, label)
 
-    def constant(self, row: list[Any], values: list[str]) -> Buffer:
+    def constant(self, row: list[Any], values: list[str | int]) -> Buffer:
         b = self.buffer(row)
-        numbers = tuple(map(float.fromhex, values))
-        exact = numbers if b.dtype.startswith("float") else tuple(map(int, numbers))
+        exact = tuple(float.fromhex(v) if isinstance(v, str) else int(v) for v in values)
         return Buffer(b.name, b.dims, b.axes, b.dtype, b.role, b.label, data=exact)
 
     def ix(self, value: Any) -> Ix:

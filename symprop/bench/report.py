@@ -160,10 +160,12 @@ def networks(report: Report) -> str:
 
 
 def peaks(report: Report) -> str:
-    """The measured peaks, in GFLOP/s."""
-    found = [f"{row.peak / 1e9:.0f}" for row in report.rows if row.peak is not None]
-    different = list(dict.fromkeys(found))
-    return f"{', '.join(different)} GFLOP/s" if different else "not measured"
+    """The measured peak of each workload, in GFLOP/s, as a range."""
+    found = sorted(row.peak / 1e9 for row in report.rows if row.peak is not None)
+    if not found:
+        return "not measured"
+    ends = dict.fromkeys(f"{x:.0f}" for x in (found[0], found[-1]))
+    return f"{' to '.join(ends)} GFLOP/s"
 
 
 # --- forms ---------------------------------------------------------------------------------------
@@ -171,13 +173,18 @@ def peaks(report: Report) -> str:
 
 def markdown(report: Report) -> str:
     """The tables and the notes, which read as text too."""
-    parts = [f"**{escaped(t.title)}**\n\n{lined(t)}" for t in tables(report)]
-    return "\n\n".join([*parts, *map(escaped, notes(report))])
+    return joined(report, tables(report))
 
 
 def block(report: Report) -> str:
-    """What README holds, between its marks."""
-    return f"{BEGIN}\n{markdown(report)}\n{END}"
+    """What README holds, between its marks: the steps, and what was asked."""
+    return f"{BEGIN}\n{joined(report, [steps(report), bars(report)])}\n{END}"
+
+
+def joined(report: Report, shown: Sequence[Table]) -> str:
+    """Tables and all notes."""
+    parts = [f"**{escaped(t.title)}**\n\n{lined(t)}" for t in shown]
+    return "\n\n".join([*parts, *map(escaped, notes(report))])
 
 
 def lined(table: Table) -> str:

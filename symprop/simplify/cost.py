@@ -36,13 +36,6 @@ class Cost:
     elements: int
     nodes: int
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.operations + other.operations,
-            self.elements + other.elements,
-            self.nodes + other.nodes,
-        )
-
     def __mul__(self, n: int) -> Cost:
         return Cost(self.operations * n, self.elements * n, self.nodes)
 
@@ -117,9 +110,17 @@ def _exclude(g: Guard, h: Guard) -> bool:
     return False
 
 
+def total(nodes: Iterable[Node]) -> Cost:
+    """The cost of all these nodes."""
+    operations = elements = count = 0
+    for node in nodes:
+        own = node_cost(node)
+        operations += own.operations
+        elements += own.elements
+        count += own.nodes
+    return Cost(operations, elements, count)
+
+
 def graph_cost(roots: Iterable[Node]) -> Cost:
     """The cost of every node the roots need."""
-    total = FREE
-    for node in topological(roots):
-        total = total + node_cost(node)
-    return total
+    return total(topological(roots))

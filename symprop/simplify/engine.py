@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from symprop import walk
 from symprop.graph import Block, Node, Reduce
 from symprop.simplify.context import Context, Rule
-from symprop.simplify.cost import Cost, graph_cost
+from symprop.simplify.cost import Cost, total
 from symprop.simplify.rules import RULES, SHARED
 from symprop.walk import topological
 
@@ -78,85 +78,115 @@ def simplified_outputs(block: Block) -> tuple[Node, ...]:
     return found
 
 
+class Graph(NamedTuple):
+    """The roots; their nodes, operands first; how many nodes read each; what all of it costs."""
+
+    roots: list[Node]
+    order: list[Node]
+    uses: dict[Node, int]
+    cost: Cost
+
+
+def graph_of(roots: Sequence[Node]) -> Graph:
+    """The graph of the roots."""
+    order = topological(roots)
+    uses = dict.fromkeys(order, 0)
+    for node in order:
+        for operand in node.operands:
+            uses[operand] += 1
+    return Graph(list(roots), order, uses, total(order))
+
+
 def _values(roots: list[Node], rules: Sequence[Rule], record: Record) -> list[Node]:
-    cost = graph_cost(roots)
+    graph = graph_of(roots)
     failed: dict[str, Failed] = {r.name: set() for r in (*rules, SHARED)}
     for _ in range(ROUNDS):
-        before = roots
+        before = graph.roots
         for rule in rules:
-            roots, cost = _sweep(roots, rule, cost, failed[rule.name], record)
-        if roots == before and rules is RULES:
-            roots, cost = _share(roots, cost, record)
-        if roots == before:
+            graph = _sweep(graph, rule, failed[rule.name], record)
+        if graph.roots == before and rules is RULES:
+            graph = _share(graph, record)
+        if graph.roots == before:
             break
-    return roots
+    return graph.roots
 
 
-def _sweep(
-    roots: list[Node], rule: Rule, cost: Cost, failed: Failed, record: Record
-) -> tuple[list[Node], Cost]:
+def _sweep(graph: Graph, rule: Rule, failed: Failed, record: Record) -> Graph:
     """One pass of one rule over the graph, operands first."""
     changed: list[Change] = []
-    new = rewrite(roots, rule, changed, failed)
+    new = rewrite(graph, rule, changed, failed)
     if not changed:
-        return roots, cost
-    after = graph_cost(new)
-    if after <= cost:
-        record(rule.name, roots, changed, new)
-        return new, after
+        return graph
+    after = graph_of(new)
+    if after.cost <= graph.cost:
+        record(rule.name, graph.roots, changed, new)
+        return after
     for target, _, _ in changed[:SINGLE_TRIES]:
         single: list[Change] = []
-        trial = rewrite(roots, rule, single, set(), lambda n, target=target: n is target)  # type: ignore[misc]
-        found = graph_cost(trial)
-        if found < cost:
-            record(rule.name, roots, single, trial)
-            roots, cost = trial, found
+        trial = graph_of(rewrite(graph, rule, single, set(), target))
+        if trial.cost < graph.cost:
+            record(rule.name, graph.roots, single, trial.roots)
+            graph = trial
         else:
             failed.add((target, ()))
-    return roots, cost
+    return graph
 
 
 def rewrite(
-    roots: Sequence[Node],
-    rule: Rule,
-    changed: list[Change],
-    failed: Failed,
-    only: Callable[[Node], bool] | None = None,
+    graph: Graph, rule: Rule, changed: list[Change], failed: Failed, only: Node | None = None
 ) -> list[Node]:
-    """The roots with the rule applied wherever it fires; ``changed`` collects the places."""
-    order = topological(roots)
-    users = walk.users(order)
-    context = Context({}, set())
+    """The roots with the rule applied wherever it fires, or at one node alone; ``changed`` collects
+    the places."""
+    quiet = _quiet(graph, rule, failed, only)
+    if quiet == len(graph.order):
+        return graph.roots
+    roots = set(graph.roots)
+    uses = {n: graph.uses[n] for n in graph.order[:quiet]}
+    context = Context(uses, roots.intersection(uses))
     new: dict[Node, Node] = {}
-    keep = set(roots)
-    for node in order:
+    for node in graph.order[quiet:]:
         rebuilt = walk.rebuild(node, new)
         if rebuilt is not node:
             walk.carry_over(node, rebuilt)
-        key = (rebuilt, tuple(context.uses.get(o, 2) for o in rebuilt.operands))
-        open_ = key not in failed and (rebuilt, ()) not in failed
-        if isinstance(rebuilt, Reduce) and open_ and (only is None or only(node)):
-            found = rule.apply(rebuilt, context)
-            if found is None or found is rebuilt:
-                failed.add(key)
-            else:
-                changed.append(Change(node, rebuilt, found))
-                walk.carry_over(rebuilt, found, rule.name)
-                rebuilt = found
-        new[node] = rebuilt
-        context.uses[rebuilt] = context.uses.get(rebuilt, 0) + len(users[node])
-        if node in keep:
+        if isinstance(rebuilt, Reduce) and (only is None or only is node):
+            key = (rebuilt, tuple([uses.get(o, 2) for o in rebuilt.operands]))
+            found = None
+            if key not in failed and (rebuilt, ()) not in failed:
+                found = rule.apply(rebuilt, context)
+                if found is None or found is rebuilt:
+                    failed.add(key)
+                else:
+                    changed.append(Change(node, rebuilt, found))
+                    walk.carry_over(rebuilt, found, rule.name)
+                    rebuilt = found
+        if rebuilt is not node:
+            new[node] = rebuilt
+        uses[rebuilt] = uses.get(rebuilt, 0) + graph.uses[node]
+        if node in roots:
             context.keep.add(rebuilt)
-    return [new[r] for r in roots]
+    return [new.get(r, r) for r in graph.roots]
 
 
-def _share(roots: list[Node], cost: Cost, record: Record) -> tuple[list[Node], Cost]:
+def _quiet(graph: Graph, rule: Rule, failed: Failed, only: Node | None) -> int:
+    """How many nodes come before the first at which the rule fires: nothing is rebuilt there."""
+    context = Context(graph.uses, set(graph.roots))
+    for k, node in enumerate(graph.order):
+        if isinstance(node, Reduce) and (only is None or only is node):
+            key = (node, tuple([graph.uses[o] for o in node.operands]))
+            if key in failed or (node, ()) in failed:
+                continue
+            found = rule.apply(node, context)
+            if found is not None and found is not node:
+                return k
+            failed.add(key)
+    return len(graph.order)
+
+
+def _share(graph: Graph, record: Record) -> Graph:
     """Sums with one core, all rewritten at once: alone, none of them gains."""
-    order = topological(roots)
-    users = walk.users(order)
-    context = Context({n: len(us) for n, us in users.items()}, set(roots))
+    context = Context(graph.uses, set(graph.roots))
     groups: dict[Node, dict[Node, Node]] = {}
-    for node in order:
+    for node in graph.order:
         if isinstance(node, Reduce):
             found = SHARED.apply(node, context)
             for core in (node,) if found is None or found is node else (node, found):
@@ -166,14 +196,14 @@ def _share(roots: list[Node], cost: Cost, record: Record) -> tuple[list[Node], C
         mapping: dict[Node, Node] = {a: b for a, b in members.items() if a is not b}
         if len(members) < 2 or not mapping:
             continue
-        trial = walk.substitute(roots, mapping)
-        after = graph_cost(trial)
-        if after < cost:
+        trial = graph_of(walk.substitute(graph.roots, mapping))
+        if trial.cost < graph.cost:
             for a, b in mapping.items():
                 walk.carry_over(a, b, SHARED.name)
-            record(SHARED.name, roots, [Change(a, a, b) for a, b in mapping.items()], trial)
-            return trial, after
-    return roots, cost
+            changes = [Change(a, a, b) for a, b in mapping.items()]
+            record(SHARED.name, graph.roots, changes, trial.roots)
+            return trial
+    return graph
 
 
 def _sums(node: Node) -> list[Node]:
@@ -183,4 +213,13 @@ def _sums(node: Node) -> list[Node]:
     return [o for o in node.operands if isinstance(o, Reduce) and len(o.loops) > o.nout]
 
 
-__all__ = ["BLOCKS", "Change", "Record", "rewrite", "simplified_outputs", "simplify"]
+__all__ = [
+    "BLOCKS",
+    "Change",
+    "Graph",
+    "Record",
+    "graph_of",
+    "rewrite",
+    "simplified_outputs",
+    "simplify",
+]

@@ -15,7 +15,7 @@ from codegen.index import Dim, Floor, Gather, Guard, Ix, Loop, Mod, guard, subst
 from symprop import term as t
 from symprop.graph import FLOATS, At, IndexOf, Node, Reading, Reduce
 from symprop.make import make
-from symprop.order import moved
+from symprop.order import mapped, moved
 
 CONDITIONS = (t.SELECT, t.NOT, t.AND, t.OR)
 
@@ -71,7 +71,7 @@ def inline(node: Reduce, k: int, fits: Callable[[Node], bool] = lambda n: True) 
     source = r.node
     if not _types_agree(node, k, source):
         return None
-    mapping = dict(zip(source.outer, r.index, strict=True))
+    mapping = mapped(source.outer, r.index)
     guards: list[Guard] = [*r.guards]
     for g in source.guards:
         own = guard(substitute(g.ix, mapping), g.kind)

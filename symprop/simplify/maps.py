@@ -202,6 +202,8 @@ def _swap_in_sum(x: t.Sum, part: t.Term, stand: t.Term) -> t.Term:
 
 def cancel(node: Reduce, context: Context) -> Node | None:
     """x**2 / x  ->  x, where x is proved nonzero; select(c, v, v) and 0 * x folded"""
+    if not any(_over_itself(x) for x in t.subterms(node.body)):
+        return None
     scope = scope_of(node)
 
     def change(x: t.Term) -> t.Term | None:
@@ -216,6 +218,11 @@ def cancel(node: Reduce, context: Context) -> Node | None:
 
     body = t.rewrite(node.body, change)
     return None if body is node.body else sum_of(node, body)
+
+
+def _over_itself(x: t.Term) -> bool:
+    """A product with a factor both above and below."""
+    return isinstance(x, t.Prod) and len({b for b, _ in x.factors}) < len(x.factors)
 
 
 def guard_to_reads(node: Reduce, context: Context) -> Node | None:

@@ -17,7 +17,7 @@ from codegen.index import Loop, loop
 from symprop import term as t
 from symprop.graph import At, IndexOf, Node, Reading, Reduce
 from symprop.make import make
-from symprop.order import moved
+from symprop.order import mapped, moved, read_key
 
 Atom = Reading
 Monomial = tuple[tuple[Atom, int], ...]
@@ -94,7 +94,7 @@ def _reduce(node: Reduce, depth: int) -> Poly:
 
 def _collect(total: Poly, part: Poly, k: Fraction) -> None:
     for m, c in part.items():
-        value = total.get(m, Fraction(0)) + c * k
+        value = total.get(m, t.ZERO) + c * k
         if value:
             total[m] = value
         else:
@@ -165,10 +165,7 @@ def _times(a: Monomial, b: Monomial) -> Monomial:
 
 
 def _atom_key(item: tuple[Atom, int]) -> tuple[bytes, ...]:
-    atom, n = item
-    if isinstance(atom, IndexOf):
-        return (b"", atom.ix.digest, str(n).encode())
-    return (atom.node.digest, *(i.digest for i in atom.index), *(g.digest for g in atom.guards))
+    return read_key(item[0])
 
 
 def _product(a: Poly, b: Poly) -> Poly:
@@ -231,7 +228,9 @@ def _read(r: Reading, depth: int) -> Poly:
     own = polynomial(r.node, depth + 1)
     if own is None:
         return {((r, 1),): Fraction(1)}
-    mapping = {loop(k, d): ix for k, (d, ix) in enumerate(zip(r.node.dims, r.index, strict=True))}
+    mapping = mapped([loop(k, d) for k, d in enumerate(r.node.dims)], r.index)
+    if not mapping:
+        return own
     out: Poly = {}
     for m, k in own.items():
         there: Monomial = ()
