@@ -55,7 +55,7 @@ class Binding:
             raise DataError("shuffle is for whole arrays: say batch_size, or bind one batch")
         prepared = runner.prepare(runner.step, data)
         self.runner = runner
-        self.arrays, self.cut = self._taken(prepared, batch_size, seed if shuffle else None)
+        self.arrays, self.cut = self._taken(prepared, batch_size, int(seed) if shuffle else None)
         self._stopping = False
         self._loop = self._native()
         self.step: Callable[[], float] = self._step()
@@ -68,7 +68,7 @@ class Binding:
             return {name: aligned_copy(a) for name, a in prepared.items()}, None
         check_count("batch_size", batch_size)
         split = self.runner.split_names(prepared)
-        return prepared, Cut(prepared, split, batch_size, seed)
+        return prepared, Cut(prepared, split, int(batch_size), seed)
 
     # --- in machine code -----------------------------------------------------------------------
 
@@ -81,20 +81,15 @@ class Binding:
         )
 
     def _step(self) -> Callable[[], float]:
-        """One step as a function: with machine code, a call and the reading of a number."""
+        """One step as a function: with machine code, the call of a C function."""
         loop = self._loop
         if loop is None:
             return self._one
         if self.cut is not None:
             return lambda: float(loop.run(1)[0])
-        entry, address, read = loop.bound.entry, loop.bound.address, loop.bound.outputs[0].item
+        from codegen.llvm.one_step import one_step
 
-        def step() -> float:
-            entry(address)
-            loss: float = read()
-            return loss
-
-        return step
+        return one_step(loop.bound)
 
     # --- running -------------------------------------------------------------------------------
 
