@@ -54,8 +54,9 @@ def identifier(label: str, fallback: str = "value") -> str:
 
     Greek letters are spelled, accents dropped, other characters become underscores.
     """
-    text = unicodedata.normalize("NFKD", label[:READ])
-    text = "".join(map(_ascii, text[: 2 * READ]))
+    text = label[:READ]
+    if not text.isascii():
+        text = "".join(map(_ascii, unicodedata.normalize("NFKD", text)[: 2 * READ]))
     text = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_")[:LENGTH].rstrip("_")
     if not text:
         return fallback
@@ -90,7 +91,8 @@ def comment_safe(text: str, length: int = 2000) -> str:
     Python reads as a declaration of the file's encoding; at most ``length`` characters.
     """
     text = " ".join(text[: 4 * length].split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "?" for c in text)
     text = text.replace("\\", "/").replace('"', "'").replace("*/", "* /")
     text = re.sub(r"(['?])\1+", r"\1", text)
     text = re.sub(r"(?i)coding(?=[:=])", "coding ", text)

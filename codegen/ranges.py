@@ -31,7 +31,17 @@ from codegen.index import (
     upper,
 )
 
-__all__ = ["Witness", "find", "gathers", "implied", "injective", "outside", "points", "testable"]
+__all__ = [
+    "Witness",
+    "find",
+    "gathers",
+    "implied",
+    "injective",
+    "inside",
+    "outside",
+    "points",
+    "testable",
+]
 
 POINTS = 1500  # points visited for one question and one choice of sizes
 _STEPS = (0, 1, 2, 5)  # above the lower bound of each dimension
@@ -91,7 +101,8 @@ def _multiples(ix: Ix, g: Guard) -> list[int]:
 
 def gathers(ixs: Sequence[Ix]) -> list[Gather]:
     """The gathers in combinations, at any depth, each once."""
-    return list(dict.fromkeys(a for ix in ixs for a in ix.atoms() if isinstance(a, Gather)))
+    deep = [ix for ix in ixs if ix.gathers]
+    return list(dict.fromkeys(a for ix in deep for a in ix.atoms() if isinstance(a, Gather)))
 
 
 def testable(guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
@@ -99,7 +110,7 @@ def testable(guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
     do so out of range until the others hold, and stands last."""
     if len(guards) < 2:
         return guards
-    return tuple(sorted(guards, key=lambda g: any(isinstance(a, Gather) for a in g.ix.atoms())))
+    return tuple(sorted(guards, key=lambda g: g.ix.gathers))
 
 
 def injective(index: Sequence[Ix], guards: Sequence[Guard], loops: Sequence[Loop]) -> bool:
@@ -176,11 +187,16 @@ def find(
     return None
 
 
+def inside(guards: Sequence[Guard], ix: Ix, size: Ix) -> bool:
+    """True when ``ix`` is proved to be in 0 .. size-1 wherever the guards hold."""
+    return implied(ix, guards) and implied(size - 1 - ix, guards)
+
+
 def outside(
     dims: Sequence[Dim], loops: Sequence[Loop], guards: Sequence[Guard], ix: Ix, size: Ix
 ) -> Witness | None:
     """A legal point where all guards hold and ``ix`` is not in 0 .. size-1; None where it is proved
     to be, or where none was met."""
-    if implied(ix, guards) and implied(size - 1 - ix, guards):
+    if inside(guards, ix, size):
         return None
     return find(dims, loops, guards, (ix, size), lambda w: not 0 <= w.value(ix) < w.value(size))

@@ -32,11 +32,14 @@ from codegen.program import (
     targets,
     walk,
 )
-from codegen.ranges import Witness, find, gathers, injective, outside
+from codegen.ranges import Witness, find, gathers, injective, inside, outside
 from codegen.verify_buffer import check_buffer, check_dims, check_sizes, legal, repeated
 from codegen.verify_scalar import InvalidProgram, check_scalar
 
 __all__ = ["InvalidProgram", "verify"]
+
+
+Range = tuple[tuple[Guard, ...], Ix, Ix]  # where the guards hold, 0 <= the first < the second
 
 
 def verify(program: Program) -> None:
@@ -67,6 +70,7 @@ class _Verifier:
         self.updated: set[str] = set()
         self.defined: set[str] = set()
         self.read: set[str] = set()
+        self.proved: set[Range] = set()  # equal steps ask the same
         self.where = ""
 
     def fail(self, text: str) -> InvalidProgram:
@@ -225,44 +229,44 @@ class _Assignment:
         self.step = step
         self.names = dict(zip(step.loops, step.names, strict=False))
         self.loops = set(step.loops)
+        self.scalars = list(walk(step.body))
+        self.loads = [s for s in self.scalars if isinstance(s, Load)]
+        self.groups = list(self._groups())
 
     def check(self) -> None:
         step, outer = self.step, self.outer
         self.declarations()
         outer.target(step.target)
         target = outer.buffers[step.target]
-        for load in self.loads():
+        for load in self.loads:
             if load.buffer == step.target and target.role != "scratch":
                 self.itself(load, target)
             else:
                 outer.reads(load.buffer)
-        for ixs, _ in self.groups():
+        for ixs, _ in self.groups:
             for g in gathers(ixs):
                 self.gather_source(g)
         check_scalar(step.body, outer.buffers, target, step.accumulator, outer.where)
-        for ixs, guards in self.groups():
+        for ixs, guards in self.groups:
             for g in gathers(ixs):
                 assert isinstance(g.source, BufferSource)
                 read = outer.buffers[g.source.buffer]
                 self.in_range("reads", read, g.indices, guards)
-        for load in self.loads():
+        for load in self.loads:
             guards = (*step.guards, *load.guards)
             self.in_range("reads", outer.buffers[load.buffer], load.indices, guards)
         self.in_range("writes", target, step.index, step.guards)
         if step.op == "=":
             self.once()
 
-    def loads(self) -> Iterator[Load]:
-        return (s for s in walk(self.step.body) if isinstance(s, Load))
-
-    def groups(self) -> Iterator[tuple[Sequence[Ix], tuple[Guard, ...]]]:
+    def _groups(self) -> Iterator[tuple[Sequence[Ix], tuple[Guard, ...]]]:
         """Every group of index expressions, with the guards under which they are used: of a guard,
         those before it."""
         step = self.step
         yield step.index, step.guards
         for n, g in enumerate(step.guards):
             yield [g.ix], step.guards[:n]
-        for scalar in walk(step.body):
+        for scalar in self.scalars:
             if isinstance(scalar, Load):
                 guards = (*step.guards, *scalar.guards)
                 yield scalar.indices, guards
@@ -279,10 +283,10 @@ class _Assignment:
         for name in step.names:
             need(name.isascii() and name.isidentifier(), f"the loop name {name!r:.60} is not legal")
         self.outer.sizes(item.extent for item in step.loops)
-        for ixs, _ in self.groups():
+        for ixs, _ in self.groups:
             for ix in ixs:
-                for item in ix.loops:
-                    need(item in self.loops, f"{self.spell(ix)} uses a loop that is not declared")
+                if not self.loops.issuperset(ix.loops):
+                    raise self.outer.fail(f"{self.spell(ix)} uses a loop that is not declared")
                 self.outer.dims(ix)
 
     def gather_source(self, g: Gather) -> None:
@@ -324,6 +328,11 @@ class _Assignment:
             f"{verb} {buffer.name} with {len(index)} indices, it has {len(buffer.dims)} axes",
         )
         for ix, size in zip(index, buffer.dims, strict=True):
+            if (guards, ix, size) in outer.proved:
+                continue
+            if inside(guards, ix, size):
+                outer.proved.add((guards, ix, size))
+                continue
             found = outside(outer.program.dims, self.step.loops, guards, ix, size)
             if found is not None:
                 place = ", ".join(map(self.spell, index))

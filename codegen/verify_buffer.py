@@ -16,7 +16,6 @@ from math import prod
 from codegen.dtypes import is_float
 from codegen.index import Dim, Ix
 from codegen.program import Buffer
-from codegen.ranges import gathers
 from codegen.verify_scalar import InvalidProgram
 
 __all__ = ["check_buffer", "check_dims", "check_sizes", "legal", "repeated"]
@@ -36,7 +35,13 @@ def legal(name: str) -> bool:
 
 def repeated(names: Sequence[str]) -> list[str]:
     """The names that stand there already, each time they do again."""
-    return [n for i, n in enumerate(names) if n in names[:i]]
+    found: list[str] = []
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            found.append(name)
+        seen.add(name)
+    return found
 
 
 def check_dims(ix: Ix, dims: Sequence[Dim], where: str) -> None:
@@ -51,7 +56,7 @@ def check_sizes(ixs: Iterable[Ix], dims: Sequence[Dim], where: str) -> None:
     for ix in ixs:
         if ix.loops:
             raise InvalidProgram(f"{where}the size {ix!r} depends on a loop")
-        if gathers([ix]):
+        if ix.gathers:
             raise InvalidProgram(f"{where}the size {ix!r} depends on data")
         check_dims(ix, dims, where)
 

@@ -60,7 +60,7 @@ class Cut:
         seed: int | None,
     ) -> None:
         self.arrays, self.split, self.positions = arrays, split, positions
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed = min(int(batch_size), max(len(positions), 1)), seed
 
     @property
     def steps(self) -> int:

@@ -89,7 +89,7 @@ def checked(callbacks: Any) -> list[Callback]:
 
 def hears_batches(one: Callback) -> bool:
     """Whether a callback does anything after a batch."""
-    return type(one).on_batch_end is not Callback.on_batch_end
+    return getattr(one.on_batch_end, "__func__", None) is not Callback.on_batch_end
 
 
 def function_of(given: Any) -> Callback:

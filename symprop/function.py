@@ -347,14 +347,29 @@ class Function:
         given = named if arrays is None else arrays
         ready, _ = self._door(given)
         for leaf in self._changed:
-            if ready[leaf.name] is not given[leaf.name] or not ready[leaf.name].flags.writeable:
+            own = ready[leaf.name]
+            if own is not given[leaf.name] or not own.flags.writeable:
                 raise DataError(
                     f"{quoted(leaf.name)} is updated in place, so it must be a writable, "
                     f"contiguous array of {storage_dtype(leaf, self.dtype)}: hand in one of "
                     "prop.initial_values"
                 )
+            self._keep_apart(leaf.name, own, ready)
         results = self.compiled.call_apart(ready)
         return results if self._several else results[0]
+
+    def _keep_apart(self, name: str, own: np.ndarray[Any, Any], ready: dict[str, Any]) -> None:
+        """Copies what is read from memory that is updated; refuses what is updated there too."""
+        changed = self.compiled.changed
+        for other, array in ready.items():
+            if other == name or not np.may_share_memory(array, own):
+                continue
+            if other in changed:
+                raise DataError(
+                    f"{quoted(other)} and {quoted(name)} are updated in place and share memory: "
+                    "hand in an array of its own for each"
+                )
+            ready[other] = array.copy()
 
     def __repr__(self) -> str:
         return f"<function of {', '.join(self.inputs)}>"

@@ -48,8 +48,6 @@ Op = Literal["sum", "max", "min"]
 Kind = Literal["input", "parameter", "state", "constant", "scalar", "key", "local"]
 FLOATS = ("float", "float32", "float64")
 INTS = ("int32", "int64")
-
-
 LENGTH = 12  # of a digest, in bytes
 
 
@@ -290,6 +288,7 @@ class Origin:
     inputs: tuple[Node, ...] = ()
 
 
+NOWHERE = Origin()
 _HINTS: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
 _ROLES: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
 _ORIGINS: WeakKeyDictionary[Node, Origin] = WeakKeyDictionary()
@@ -323,7 +322,7 @@ def origin(node: Node) -> Origin:
     """Where the value came from."""
     if isinstance(node, Leaf):
         return Origin(place=node.where)
-    return _ORIGINS.get(node, Origin())
+    return _ORIGINS.get(node, NOWHERE)
 
 
 def remember(node: Node, source: Origin) -> Node:

@@ -195,6 +195,7 @@ class _Lowering:
         self.positions: dict[str, int] = {}
         self.steps: list[p.Step] = []
         self.dims: dict[Dim, None] = {}
+        self.moved: dict[Ix, Ix] = {}  # indices without gathers, over legal dimensions
         self.arguments = arguments
         self.given = {n: title for title, n in reversed(outputs) if title and not hint(n)}
         self.given |= {n: f"new_{leaf.name}" for leaf, n in updates if not hint(n)}
@@ -232,6 +233,15 @@ class _Lowering:
 
     def ix(self, ix: Ix) -> Ix:
         """An index over buffers instead of nodes."""
+        found = self.moved.get(ix)
+        if found is None:
+            found = self.over_buffers(ix)
+            if not ix.gathers:
+                self.moved[ix] = found
+        return found
+
+    def over_buffers(self, ix: Ix) -> Ix:
+        """The same, worked out."""
 
         def change(atom: object) -> Ix | None:
             if isinstance(atom, Dim):

@@ -109,7 +109,7 @@ def _identity(op: Op) -> Term:
 
 
 def _drop_unused(body: Term, reads: list[Reading]) -> tuple[Term, list[Reading]]:
-    if body.reads == tuple(range(len(reads))):
+    if len(body.reads) == len(reads):
         return body, reads
     mapping: list[Term] = [t.read(0)] * len(reads)
     kept: list[Reading] = []

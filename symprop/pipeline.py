@@ -20,7 +20,9 @@ with the oracle and names the first pass that does not. Equal declarations give 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
@@ -169,11 +171,30 @@ def _count(work: Work) -> int:
 def run(work: Work, passes: Sequence[Pass] = PASSES) -> tuple[Work, tuple[Stage, ...]]:
     """The passes in order, and what each did."""
     stages = []
-    for one in passes:
-        before = _count(work)
-        work = one.apply(work)
-        stages.append(Stage(one.name, before, _count(work)))
+    with _seldom_collected():
+        for one in passes:
+            before = _count(work)
+            work = one.apply(work)
+            stages.append(Stage(one.name, before, _count(work)))
     return work, tuple(stages)
+
+
+PATIENCE = 100_000  # objects made until the collector looks for cycles; Python's default is 700
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """The collector looks less often: nearly all that a compile makes is kept, and going through
+    every object of NumPy and SymPy for it took a tenth of the time."""
+    old = gc.get_threshold()
+    raised = 0 < old[0] < PATIENCE  # not by a compile in another thread, which sets it back
+    if raised:
+        gc.set_threshold(PATIENCE, *old[1:])
+    try:
+        yield
+    finally:
+        if raised:
+            gc.set_threshold(*old)
 
 
 # --- updates -------------------------------------------------------------------------------------

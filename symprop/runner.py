@@ -49,6 +49,7 @@ class Runner:
         everything = [*shown, *(e for pair in recipe.updates for e in pair)]
         started = initial_values(everything, seed=seed, dtype=dtype)
         self.arrays: Arrays = {name: aligned_copy(array) for name, array in started.items()}
+        self._owners = frozenset(id(array.base) for array in self.arrays.values())
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self.parameters = tuple(n for n in self.arrays if known[n].kind == "parameter")
         self._doors: dict[int, tuple[Any, Door]] = {}
@@ -90,9 +91,21 @@ class Runner:
         return [leaf for leaf in compiled.inputs if leaf.name not in self.arrays]
 
     def prepare(self, compiled: Any, data: Mapping[str, Any]) -> Arrays:
-        """The user's arrays, checked and converted for this program."""
+        """The user's arrays, checked and converted for this program, apart from those kept here."""
         arrays, _ = self._door(compiled)(data)
+        for name, array in arrays.items():
+            if array.base is not None and self._shares(array):
+                arrays[name] = array.copy()
         return arrays
+
+    def _shares(self, array: np.ndarray[Any, Any]) -> bool:
+        """Whether a view is of memory that a step may change while it reads the data."""
+        owner: Any = array
+        while isinstance(owner, np.ndarray) and owner.base is not None:
+            owner = owner.base
+        if isinstance(owner, np.ndarray):
+            return id(owner) in self._owners
+        return any(np.may_share_memory(array, own) for own in self.arrays.values())
 
     def _door(self, compiled: Any) -> Door:
         """The checks of the arrays for this program, made ready once."""

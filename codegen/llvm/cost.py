@@ -9,11 +9,11 @@ estimate for a nest with one of its loops in lanes; ``waits``, whether a value w
 
 Guarantees: pure, deterministic; it only ranks: no value depends on it.
 
-Measured with these tiles, float32, one core of a Sapphire Rapids whose FMA peak is 234 GFLOP/s, 64 x
-128 x 784 with bias and ReLU: 13 rows of 2 vectors 192, 6 of 4 195, 12 of 2 186, 8 of 2 168, 26 of 1
-163, 16 of 1 149 GFLOP/s. COLUMN and ROW are fitted to 299 x 169 x 169, in times of the limit: 13 rows
-of 2 vectors 1.30, 8 of 2 1.35, 9 of 3 1.28, 6 of 3 1.35, 6 of 4 1.29, 4 of 4 1.42, 5 of 5 1.40, 4 of
-6 1.39, 26 of 1 1.41.
+Measured with these tiles, float32, one core of a Sapphire Rapids whose FMA peak is 234 GFLOP/s:
+64 x 128 x 784 with bias and ReLU, 13 rows of 2 vectors 192, 6 of 4 195, 12 of 2 186, 8 of 2 168, 26
+of 1 163, 16 of 1 149 GFLOP/s. COLUMN and ROW are fitted to 299 x 169 x 169, in times of the limit:
+13 rows of 2 vectors 1.30, 8 of 2 1.35, 9 of 3 1.28, 6 of 3 1.35, 6 of 4 1.29, 4 of 4 1.42, 5 of 5
+1.40, 4 of 6 1.39, 26 of 1 1.41.
 """
 
 from __future__ import annotations

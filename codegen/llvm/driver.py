@@ -89,7 +89,7 @@ class Run:
         words.append(len(self.streamed))
         for array in self.streamed:
             words += astuple(array)
-        return np.array([w & _ALL for w in words], np.uint64).view(np.int64)
+        return np.array([int(w) & _ALL for w in words], np.uint64).view(np.int64)
 
     def _check(self) -> None:
         facts = {

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from codegen.dtypes import WIDTH
+from codegen.dtypes import WIDTH, is_float
 from codegen.index import Dim, Floor, Ix, Mod, as_ix, dim, floordiv, mod
 from codegen.llvm.arena import Plan, Region, Slot
 from codegen.program import Buffer
@@ -53,7 +53,7 @@ def written(i: Interface) -> bytes:
         "writes": i.writes,
         "arrays": [[kernel, _buffer(b)] for kernel, b in i.arrays],
         "outputs": i.outputs,
-        "constants": [[_buffer(b), [_number(v) for v in b.data or ()]] for b in i.constants],
+        "constants": [[_buffer(b), _numbers(b)] for b in i.constants],
         "regions": [[r.scale, r.unit] for r in i.arena.regions],
         "slots": [
             [s.kernel, s.array, s.region, s.offset, s.size, s.first, s.last, s.over]
@@ -67,9 +67,11 @@ def _buffer(b: Buffer) -> list[Any]:
     return [b.name, [_ix(d) for d in b.dims], b.dtype, b.role, b.label]
 
 
-def _number(value: Any) -> Any:
-    """A whole number as it is, so that none is rounded; any other exactly, as text."""
-    return value.hex() if isinstance(value, float) else int(value)
+def _numbers(b: Buffer) -> list[Any]:
+    """The values of a constant: floats exactly, as text; whole numbers as they are."""
+    if is_float(b.dtype):
+        return [float(v).hex() for v in b.data or ()]
+    return [int(v) for v in b.data or ()]
 
 
 def _ix(ix: Ix) -> Any:

@@ -6,7 +6,9 @@ In: ``Loops`` whose body is a few parts over one axis. Out: the same under direc
                      loop stay independent
     RegisterBlock    that loop in lanes (rows side by side), or each loop inside it (elements of a
                      row side by side), whichever costs less
-    Privatise        a sum along a row, or of everything, in as many parts as there are lanes
+    Vectorise        a short loop inside, all of it: its vectors are written out
+    Privatise        a sum along a row, or of everything, in as many parts as there are lanes; its
+                     rounds written out (Unroll) where they are few
 
 Guarantees: a directive that is refused is left out; a nest that gains nothing stays as it is.
 """

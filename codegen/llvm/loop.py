@@ -85,7 +85,7 @@ class Loop:
         self._table = made.table()
         self._address = self._table.ctypes.data
         self._entry = _entry()
-        self._pace = 1e-3  # seconds a step, until one was measured
+        self._pace = SLICE  # seconds a step: until one was measured, one at a time
 
     def run(self, steps: int) -> Array:
         """The losses of so many steps, float64; fewer where ``stop`` was called meanwhile."""

@@ -87,15 +87,13 @@ class _Room:
         for owner, s in calls:
             for name, given in zip(kernels[s.kernel], s.arguments, strict=True):
                 handed.setdefault((s.kernel, name), []).append((owner, given))
-        for name in reversed(handed):  # a kernel stands before those that call it
-            self.put(name, self.sizes.get(handed[name][0]))
-        apart = True
-        while apart:
-            alike = {name: (name, *given) for name, given in handed.items()}
-            apart = any([self.settled(every) for every in alike.values()])
+        for argument in reversed(handed):  # a kernel stands before those that call it
+            self.put(argument, self.sizes.get(handed[argument][0]))
+        while any(self.settled((argument, *given)) for argument, given in handed.items()):
+            pass
 
     def settled(self, every: Iterable[Name]) -> bool:
-        """Takes all room where these have not the same; whether that changed anything."""
+        """Takes all room away from names that have not the same; whether there were such."""
         have = {n: self.sizes.get(n) for n in every}
         if len(set(have.values())) == 1:
             return False

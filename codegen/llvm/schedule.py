@@ -8,6 +8,11 @@ the ``Loops`` to be emitted; ``plain(loops)``, the parts of it that have no lane
     tiles     ``codegen.llvm.tiles`` for the first kind, ``codegen.llvm.lanes`` for the second, the
               default schedule for the third
     kernels   groups that do the same to different arrays are scheduled once and share a kernel
+    room      rows of scratch begin where vectors do (``codegen.llvm.room``)
+
+The ``schedule`` of the result lists the directives in order, for a reader. It is no recipe that
+gives the same nests again: values moved by ``codegen.llvm.early``, the order of groups, the calls
+of shared kernels and room are no directives.
 
 Guarantees: the values of the program, up to the rounding of sums that ``Init`` and ``Privatise``
 reorder; deterministic; nothing is refused: what no directive fits stays as it was written.

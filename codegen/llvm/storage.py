@@ -4,7 +4,7 @@ In: a body, a target. Out: a ``Plan``.
 
     lanes       a vector loop without calls, none of whose inner loops is narrowed by its lanes, and
                 with no local too large for a stack. It runs in strips of one vector each, written
-                out where they hold registers. Any other vector loop runs in turn
+                out where they hold registers or are few and short. Any other one runs in turn
     registers   what has no axes, and tiles of which every access names a number (of an unrolled
                 loop, say) on each axis, or on one of them all lanes of a loop, in part of it or
                 in the whole
@@ -32,7 +32,8 @@ __all__ = ["LONGEST", "Plan", "padded", "plan"]
 
 LONGEST = 8  # vectors that one value of a tile may take
 WRITTEN = 8  # strips of a loop that are written out if they are short, for values to stay in lanes
-SHORT = 320  # operations of all strips together
+SHORT = 320  # operations of all strips together: a row of layer norm and GELU of 65 elements took
+# 30 us written out (265 rows), 41 in a loop; longer ones gain nothing and are much text
 
 
 @dataclass

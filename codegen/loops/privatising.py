@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from codegen.index import Ix, Loop, constant, floordiv, mod
+from codegen.index import Ix, Loop, bounds, constant, floordiv, mod, nonneg
 from codegen.loops.assignment import REDUCTION, identity
 from codegen.loops.directives import Privatise, ScheduleError
 from codegen.loops.finding import Fresh, ancestors, arrays_at, only, part, replaced, writes
@@ -44,6 +44,9 @@ class _Sum:
     copies: Buffer
     index: tuple[Ix, ...]  # the place in the array, where an axis is not copied
     axes: tuple[int, ...]
+    reach: tuple[
+        tuple[Ix, Ix], ...
+    ]  # of each copied axis: the first element added to, and how many
 
 
 def privatise(loops: Loops, d: Privatise) -> Loops:
@@ -91,13 +94,25 @@ def _sum(f: For, array: Buffer, d: Privatise, fresh: Fresh) -> _Sum:
     dims = (constant(d.parts), *(array.dims[n] for n in axes))
     names = (f"{d.loop}_part", *(array.axes[n] for n in axes))
     copies = scratch(fresh.name(f"{array.name}_parts"), dims, array, names)
-    return _Sum(array, op, copies, first, axes)
+    reach = tuple(_reach([s.index[n] for s in stores], array.dims[n]) for n in axes)
+    return _Sum(array, op, copies, first, axes, reach)
+
+
+def _reach(indices: Sequence[Ix], size: Ix) -> tuple[Ix, Ix]:
+    """The elements of an axis that indices may lie at: from which on, and how many. What is never
+    added to may not be stored yet, and is left alone."""
+    ends = {bounds(ix) for ix in indices}
+    if len(ends) == 1:
+        ((low, high),) = ends
+        if low is not None and high is not None and nonneg(low) and nonneg(size - 1 - high):
+            return low, high - low + 1
+    return constant(0), size
 
 
 def _over(s: _Sum, fresh: Fresh) -> tuple[list[Loop], tuple[Ix, ...], tuple[Ix, ...]]:
     """Loops over one copy; the place in the copy, and in the array."""
-    variables = [fresh.loop(s.array.dims[n]) for n in s.axes]
-    at = tuple(v.ix() for v in variables)
+    variables = [fresh.loop(many) for _, many in s.reach]
+    at = tuple(first + v.ix() for (first, _), v in zip(s.reach, variables, strict=True))
     whole = list(s.index)
     for n, ix in zip(s.axes, at, strict=True):
         whole[n] = ix

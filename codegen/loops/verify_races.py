@@ -7,9 +7,9 @@ Guarantees: in an accepted loop no turn writes an element that another turn read
 declared inside belongs to its turn. A proof needs a coordinate of the element (an index, or what a
 pair ``e//n``, ``e % n`` of indices says) of the form ``k*turn + rest`` in which the rests of two
 accesses differ by less than k, or by less than k beside multiples of some g that k times the turns
-do not reach: digits of a mixed radix. Nothing follows from what is gathered from an array that the
-loop itself stores to: that differs from turn to turn. What is not proved is refused: a race is not
-found by trying.
+do not reach: digits of a mixed radix; or that one access always lies before the other. Nothing
+follows from what is gathered from an array that the loop itself stores to: that differs from turn
+to turn. What is not proved is refused: a race is not found by trying.
 """
 
 from __future__ import annotations

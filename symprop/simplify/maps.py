@@ -103,12 +103,22 @@ def hoist(node: Reduce, context: Context) -> Node | None:
     if node.dtype not in FLOATS or t.operations(node.body) < 2:
         return None
     points = domain(item.extent for item in node.loops)
+    if points and not _moves_less(node, points):
+        return None
     for x in t.subterms(node.body):
         for group in _groups(x, node, points):
             made = _hoisted(node, x, group)
             if made is not None:
                 return made
     return None
+
+
+def _moves_less(node: Reduce, points: int) -> bool:
+    """One of the reads has few enough points, or a part of the body reads nothing: the least that a
+    part with few enough points needs."""
+    small = (domain(v.extent for v in normal.loops_of(r)) * HOIST_RATIO <= points
+             for r in node.reads)  # fmt: skip
+    return any(small) or any(t.operations(x) and not x.reads for x in t.subterms(node.body))
 
 
 def _loops(term: t.Term, node: Reduce) -> frozenset[Loop]:

@@ -74,7 +74,7 @@ def polynomial(node: Node, depth: int = 0) -> Poly | None:
 
 def _self(node: Node) -> Poly:
     index = tuple(loop(k, d).ix() for k, d in enumerate(node.dims))
-    return {((At(node, index), 1),): Fraction(1)}
+    return {((At(node, index), 1),): t.ONE}
 
 
 def _reduce(node: Reduce, depth: int) -> Poly:
@@ -94,7 +94,9 @@ def _reduce(node: Reduce, depth: int) -> Poly:
 
 def _collect(total: Poly, part: Poly, k: Fraction) -> None:
     for m, c in part.items():
-        value = total.get(m, t.ZERO) + c * k
+        value = c if k is t.ONE else c * k
+        if m in total:
+            value += total[m]
         if value:
             total[m] = value
         else:
@@ -113,7 +115,7 @@ def _summed(node: Reduce, monomial: Monomial) -> Poly:
     body = t.mul(*(t.power(t.read(k), n) for k, (_, n) in enumerate(moving)))
     core = make("sum", node.loops, node.nout, node.guards, body, [a for a, _ in moving],
                 node.dtype, node.accumulator)  # fmt: skip
-    k = Fraction(1)
+    k = t.ONE
     at: Reading = At(core, tuple(item.ix() for item in node.outer))
     if isinstance(core, Reduce) and not core.guards and len(core.loops) == core.nout:
         # The loops were solved or counted away: what is left is a map, looked into again.
@@ -126,9 +128,9 @@ def _summed(node: Reduce, monomial: Monomial) -> Poly:
 def _narrow(core: Node, at: Reading) -> tuple[Reading, Fraction]:
     """The core sum without the output loops it does not depend on."""
     if not isinstance(core, Reduce) or not isinstance(at, At):
-        return at, Fraction(1)
+        return at, t.ONE
     smaller, kept = without_unused_loops(core)
-    return At(smaller, tuple(at.index[k] for k in kept)), Fraction(1)
+    return At(smaller, tuple(at.index[k] for k in kept)), t.ONE
 
 
 def without_unused_loops(node: Reduce) -> tuple[Node, list[int]]:
@@ -158,6 +160,8 @@ def loops_of(r: Reading) -> set[Loop]:
 
 
 def _times(a: Monomial, b: Monomial) -> Monomial:
+    if not a or not b:
+        return a or b
     total: dict[Atom, int] = {}
     for atom, n in (*a, *b):
         total[atom] = total.get(atom, 0) + n
@@ -188,7 +192,7 @@ def _term(term: t.Term, reads: tuple[Reading, ...], depth: int) -> Poly:
             _collect(out, _term(x, reads, depth), k)
         return out
     if isinstance(term, t.Prod):
-        out = {(): Fraction(1)}
+        out = {(): t.ONE}
         for base, n in term.factors:
             inner = _term(base, reads, depth)
             if n < 0:
@@ -219,15 +223,15 @@ def _opaque(term: t.Term, reads: tuple[Reading, ...]) -> Poly:
     own = [moved(reads[k], renamed) for k in range(len(reads))]
     node = make("sum", [loop(k, v.extent) for k, v in enumerate(loops)], len(loops), (), term, own,
                 "float")  # fmt: skip
-    return {((At(node, tuple(v.ix() for v in loops)), 1),): Fraction(1)}
+    return {((At(node, tuple(v.ix() for v in loops)), 1),): t.ONE}
 
 
 def _read(r: Reading, depth: int) -> Poly:
     if isinstance(r, IndexOf) or r.guards:
-        return {((r, 1),): Fraction(1)}
+        return {((r, 1),): t.ONE}
     own = polynomial(r.node, depth + 1)
     if own is None:
-        return {((r, 1),): Fraction(1)}
+        return {((r, 1),): t.ONE}
     mapping = mapped([loop(k, d) for k, d in enumerate(r.node.dims)], r.index)
     if not mapping:
         return own
@@ -236,5 +240,5 @@ def _read(r: Reading, depth: int) -> Poly:
         there: Monomial = ()
         for a, n in m:
             there = _times(there, ((moved(a, mapping), n),))
-        _collect(out, {there: Fraction(1)}, k)
+        _collect(out, {there: t.ONE}, k)
     return out

@@ -89,6 +89,8 @@ LEGAL: list[tuple[Loops, tuple[Directive, ...], bool]] = [
     (column_sum(), (Privatise("total", "batch", 4),), False),
     (column_sum(), (Privatise("total", "batch", 7), Vectorise("total", "batch_part")), False),
     (classifier(), (Privatise("top", "digit", 3),), True),
+    (dense(), (Cut("product", "unit", (1, -1)), Reorder("product", ("pixel", "unit_1")),
+               Privatise("product unit_1", "pixel", 2)), False),
     (embedding(), (Privatise("grad", "batch", 3), Reorder("grad", ("batch_part", "batch_turn")),
                    Parallel("grad", "batch_part")), False),
     (dense(), (Parallel("product", "batch"),), True),
