@@ -18,8 +18,14 @@ Array = np.ndarray[Any, Any]
 
 
 def aligned(size: int) -> Array:
-    """Fresh bytes."""
-    room = np.empty(size + ALIGNMENT, np.uint8)
+    """Fresh bytes, all 0, and as many as a vector has behind them.
+
+    Both are for speed, as lanes that nothing comes of are computed as well: a page that was never
+    written to makes a read of the lanes before it take 113 ns in place of 1.7, and what was left in
+    memory may be numbers below 1e-38, of which each costs some hundred cycles (Sapphire Rapids).
+    """
+    room = np.empty(size + 2 * ALIGNMENT, np.uint8)
+    room[:] = 0
     start = -room.ctypes.data % ALIGNMENT
     return room[start : start + size]
 

@@ -169,13 +169,16 @@ def _reduced_last(expr: Expr, axis: int) -> Expr | None:
 
 def _taken_last(expr: Expr, axis: int) -> Expr | None:
     """``x[:, n : n + 1]`` for ``x[:, n]``, when a new last axis stands for the one taken from."""
-    if isinstance(expr, Item) and len(expr.items) == axis + 1 and isinstance(expr.items[-1], Num):
-        *slices, last = expr.items
-        if all(isinstance(i, SliceE) for i in slices) and last.text.isdigit():
-            n = int(last.text)
-            end = integer(n + 1)
-            return Item(expr.base, (*slices, SliceE(integer(n) if n else None, end, None)))
-    return None
+    if not isinstance(expr, Item) or len(expr.items) != axis + 1:
+        return None
+    *slices, last = expr.items
+    if not isinstance(last, Num) or not last.text.isdigit():
+        return None
+    if not all(isinstance(i, SliceE) for i in slices):
+        return None
+    n = int(last.text)
+    start = integer(n) if n else None
+    return Item(expr.base, (*slices, SliceE(start, integer(n + 1), None)))
 
 
 def _merges(expr: Item, ndim: int) -> bool:

@@ -121,8 +121,8 @@ class NativeCode:
 
     @property
     def source(self) -> str:
-        """The LLVM module."""
-        return self.native.text
+        """The LLVM module, under what the words of its context are."""
+        return self.native.listing
 
     @property
     def function(self) -> Runs:

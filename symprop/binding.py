@@ -11,12 +11,14 @@ of the next step; ``run(n)``, the losses of so many.
 
 Guarantees: data is checked once, here, before anything changes. The batches are the same for every
 backend. Where machine code runs, the loop over steps is in it too: no Python, no allocation.
-Ctrl-C and ``stop`` leave the weights between two steps.
+Ctrl-C and ``stop`` leave the weights between two steps. A run in machine code counts its steps in
+one table: another one at the same time, from a second thread, is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +59,7 @@ class Binding:
         self.runner = runner
         self.arrays, self.cut = self._taken(prepared, batch_size, int(seed) if shuffle else None)
         self._stopping = False
+        self._running = Lock()
         self._loop = self._native()
         self.step: Callable[[], float] = self._step()
 
@@ -86,7 +89,7 @@ class Binding:
         if loop is None:
             return self._one
         if self.cut is not None:
-            return lambda: float(loop.run(1)[0])
+            return lambda: float(self._looped(loop, 1)[0])
         from codegen.llvm.one_step import one_step
 
         return one_step(loop.bound)
@@ -105,7 +108,7 @@ class Binding:
         """The losses of so many steps, float64, fewer where ``stop`` was called meanwhile."""
         check_count("the number of steps", steps)
         if self._loop is not None:
-            return self._loop.run(int(steps))
+            return self._looped(self._loop, int(steps))
         self._stopping = False
         losses = np.empty(steps)
         for n in range(steps):
@@ -113,6 +116,18 @@ class Binding:
             if self._stopping:
                 return losses[: n + 1]
         return losses
+
+    def _looped(self, loop: Loop, steps: int) -> Array:
+        """Steps in machine code, where none are taken meanwhile."""
+        if not self._running.acquire(blocking=False):
+            raise DataError(
+                "another thread runs steps on this bound data: wait until it is done, or give each "
+                "thread a trainer of its own"
+            )
+        try:
+            return loop.run(steps)
+        finally:
+            self._running.release()
 
     def stop(self) -> None:
         """Ends a run after the step at hand."""

@@ -150,7 +150,9 @@ class Compiled:
             return self._emitted.source
         sign = ";" if BACKENDS[name].language == "LLVM" else "#"
         runs = 'machine code: source("llvm") shows it' if own == "native" else f"the backend {own}"
-        return f"{sign} Equivalent; what runs is {runs}.\n{BACKENDS[name].emit(self.program).source}"
+        return (
+            f"{sign} Equivalent; what runs is {runs}.\n{BACKENDS[name].emit(self.program).source}"
+        )
 
     def call(self, arrays: Arrays) -> tuple[Any, ...]:
         """The outputs for arrays by name that are already as they are stored (unchecked)."""

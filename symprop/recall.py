@@ -6,8 +6,9 @@ code that they lead to (``codegen.llvm.kept``), or None where that cannot be sai
 The name is the hash of all that the passes read: the structural digests of the values, in order
 (the data of constants and the declarations of leaves are in them), the names and roles that values
 carry, the rules that made them, the settings of ``Work``, the versions of Python, SymPy, mpmath and
-NumPy, and the text of symprop and codegen themselves. Where a user's own function is in a formula there is no name: its definition is code
-that no digest sees; nor is there one where that text changed after this process began to load it.
+NumPy, and the text of symprop and codegen themselves. Where a user's own function is in a formula
+there is no name: its definition is code that no digest sees; nor is there one where that text
+changed after this process began to load it.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ def _sources() -> bytes | None:
         for package in ("symprop", "codegen"):
             folder = Path(__file__).parents[1] / package
             for path in sorted(folder.rglob("*.py")):
-                if path.stat().st_mtime_ns > _STARTED:
+                status = path.stat()
+                # An installer sets the time of a change to that of its archive: the other one is
+                # that of the system.
+                if max(status.st_mtime_ns, status.st_ctime_ns) > _STARTED:
                     return None
                 data = path.read_bytes()
                 found.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())

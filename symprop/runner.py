@@ -53,7 +53,9 @@ class Runner:
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self.parameters = tuple(n for n in self.arrays if known[n].kind == "parameter")
         self._doors: dict[int, tuple[Any, Door]] = {}
-        self._data = tuple(n for n, leaf in known.items() if leaf.kind in ("input", "scalar"))
+        # Those that a layer of width 1 or the like made count for nothing may be handed in too.
+        declared = {leaf.name: leaf for leaf in (*known.values(), *self.step.declared)}
+        self._data = tuple(n for n, leaf in declared.items() if leaf.kind in ("input", "scalar"))
         self.example = example_dim(self._inputs(self.step))
         leading = (leaf for leaf in known.values() if leads(leaf, self.example))
         self._split = frozenset(leaf.name for leaf in leading)

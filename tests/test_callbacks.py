@@ -349,3 +349,16 @@ def test_a_hook_that_nothing_would_call_is_refused_where_it_is_written() -> None
 def test_options_that_make_no_sense(make: Callable[[], object]) -> None:
     with pytest.raises(SympropError):
         make()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_method_of_one_object_is_called_as_that_of_a_class(backend: str) -> None:
+    if backend == "native":
+        pytest.importorskip("llvmlite")
+    p, x = prop.parameter("p", (), 10.0), prop.input("x", "batch")
+    trainer = prop.training_step(prop.mean(x) * p, prop.SGD(0.1)).compile(backend)
+    heard: list[int] = []
+    one = prop.Callback()
+    one.on_batch_end = lambda trainer, batch, entry: heard.append(batch)  # type: ignore[method-assign]
+    trainer.fit({"x": np.ones(6)}, 2, 2, callbacks=[one])
+    assert heard == [1, 2, 3] * 2

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 import symprop as prop
 from symprop import cli, doctor
-from symprop.model_file import open_model, split
 from symprop.backends import BACKENDS
+from symprop.model_file import open_model, split
 
 runner = CliRunner()
 

@@ -8,9 +8,11 @@ and each third in float64; the slow tests the rest.
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
 import threading
+from platform import machine
 from typing import Any
 
 import numpy as np
@@ -236,6 +238,25 @@ def test_a_run_that_another_thread_stops_gives_the_losses_so_far() -> None:
         assert np.array_equal(array, again.parameters[name])
 
 
+def test_a_second_run_at_the_same_time_is_refused() -> None:
+    trainer = digits().compile("native", seed=1)
+    trainer.bind(data(64), batch_size=32)
+    trainer.run(1)
+    weights, before = trainer.parameters["hidden.weight"], trainer.snapshot()["hidden.weight"]
+    thread = threading.Thread(target=trainer.run, args=[10_000_000])
+    thread.start()
+    while thread.is_alive() and np.array_equal(weights, before):
+        pass  # until the other thread is in it
+    try:
+        for call_ in (trainer.step, lambda: trainer.run(3)):
+            with pytest.raises(DataError, match="another thread runs steps on this bound data"):
+                call_()
+    finally:
+        trainer.stop()
+        thread.join()
+    assert len(trainer.run(3)) == 3  # and goes on
+
+
 def test_ctrl_c_ends_a_run_between_two_steps() -> None:
     trainer = digits().compile("native", seed=1)
     trainer.bind(data(32))
@@ -281,8 +302,30 @@ def test_the_text_of_other_backends_is_labelled() -> None:
         trainer.source("cobol")
 
 
+def test_the_text_of_machine_code_says_what_its_context_and_its_arena_are() -> None:
+    trainer = digits().compile("native")
+    lines = trainer.source("llvm").splitlines()
+    words = [line for line in lines if line.startswith("; word ")]
+    assert words[0] == "; word 0: x, argument, float32 [batch, 64]"
+    assert words[3] == "; word 3: hidden_bias, argument, float32 [16]"
+    assert words[-1] == f"; word {len(words) - 1}: batch, a size"
+    assert any(line.endswith(": loss, result, float32 []") for line in words)
+    for n, line in enumerate(words):  # as the code reads them
+        name = line.split(": ")[1].split(",")[0]
+        place = next(k for k, text in enumerate(lines) if text.startswith(f"  %{name} = load "))
+        assert n == 0 or lines[place - 1].endswith(f"i64 {n}")
+    arena = trainer._runner.step.native.interface.arena
+    said = next(line for line in lines if line.startswith("; Scratch lies in one arena of "))
+    per_example, fixed = (int(k.replace(",", "")) for k in re.findall(r"[\d,]+", said))
+    assert said == f"; Scratch lies in one arena of {per_example:,}*batch + {fixed:,} bytes."
+    assert per_example * 256 + fixed == arena.total({"batch": 256})
+
+
 def test_assembly_is_that_of_machine_code() -> None:
-    assert "training_step" in digits().compile("native").assembly()
+    text = digits().compile("native").assembly()
+    assert "training_step" in text
+    sign = "//" if machine() in ("aarch64", "arm64") else "#"
+    assert f"\t{sign} d_hidden = d_relu_hidden [hidden > 0]\n" in text  # the model's names
     with pytest.raises(UnsupportedError, match="runs no machine code"):
         digits().compile("numpy").assembly()
 

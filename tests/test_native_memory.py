@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import weakref
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import symprop as prop
+from codegen.llvm.calling import ARENAS
 from symprop.errors import DataError
 
 pytest.importorskip("llvmlite")
@@ -87,6 +89,42 @@ def test_numbers_of_numpy_are_numbers(backend: str, kind: Any) -> None:
 def test_a_batch_size_beyond_the_data_is_all_of_it(backend: str) -> None:
     losses = [small(backend).fit(DATA, 2, size).to_json() for size in (70, 10**20)]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_input_that_counts_for_nothing_may_be_handed_in(backend: str) -> None:
+    x, y = prop.input("x", "batch feature=3"), prop.input("y", "batch one=1")
+    z = prop.layer_norm(
+        prop.Dense(1, name="one")(x),
+        prop.parameter("scale", "one=1", 1.0),
+        prop.parameter("shift", "one=1", 0.0),
+    )
+    trainer = prop.training_step(prop.mse(z, y), prop.SGD(0.1)).compile(backend)
+    data = {"x": np.ones((4, 3)), "y": np.ones((4, 1))}
+    assert trainer.step(data) == 1.0
+    trainer.bind(data, batch_size=2)
+    assert trainer.run(2)[-1] < 1.0
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+def test_a_batch_is_let_go_and_large_arenas_too() -> None:
+    x = prop.input("x", "batch feature=100")
+    h = prop.tanh(prop.Dense(400, name="a")(x))
+    out = prop.Dense(1, name="b")(h)
+    f = prop.compile(prop.sum(out), backend="native")
+    weights = prop.initial_values([out])
+    seen = []
+    for rows in range(20_000, 20_006):
+        batch = np.ones((rows, 100), np.float32)
+        seen.append(weakref.ref(batch))
+        f({**weights, "x": batch})
+        del batch
+    assert [one() for one in seen] == [None] * 6
+    kept = list(f.compiled.caller._contexts.values())
+    assert kept
+    assert sum(c.arena.nbytes for c in kept) <= max(ARENAS, kept[-1].arena.nbytes)
 
 
 # --- interrupts -----------------------------------------------------------------------------------

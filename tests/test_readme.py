@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 import symprop as prop
 from symprop import cli
+from symprop.backends import BACKENDS
 from symprop.clipping import CLIPPERS
 from symprop.ops.losses import LOSSES
 from symprop.optimizers import OPTIMIZERS
-from symprop.backends import BACKENDS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -28,6 +28,7 @@ from symprop.graph import (
     Scan,
 )
 from symprop.make import elementwise, fresh, make
+from symprop.simplify.context import Rule
 from symprop.simplify.engine import graph_of, rewrite, simplify
 from symprop.simplify.rules import RULES, SHARED
 from symprop.walk import topological
@@ -310,3 +311,22 @@ def test_names_and_origins_survive() -> None:
     assert simple[1].name == "grad_x"
     rules = {graph.origin(n).rule for n in topological(simple)}
     assert rules & {r.name for r in RULES}
+
+
+def _polynomial(x: Any, terms: int) -> Node:
+    """x + x**2 + ... as one map."""
+    return _one_body(lambda v: t.add(*(t.power(v, n) for n in range(1, terms + 1))), x).node
+
+
+@pytest.mark.parametrize("bad", [0, 150, 299])
+def test_one_rewrite_that_costs_more_does_not_keep_the_others(bad: int) -> None:
+    """Together they cost more, but all except one of them less."""
+    leaves = [prop.input(f"x{n}", (3,)) for n in range(300)]
+    roots = [_polynomial(x, 3) for x in leaves]
+    better = {r: _polynomial(x, 2) for r, x in zip(roots, leaves, strict=True)}
+    better[roots[bad]] = _polynomial(leaves[bad], 99)
+    rule = Rule("other", "", "exact", lambda node, _: better.get(node))
+    after = [better[r] for r in roots]
+    assert graph_of(after).cost > graph_of(roots).cost
+    found = simplify(roots, [rule])
+    assert [a is b for a, b in zip(found, after, strict=True)] == [n != bad for n in range(300)]

@@ -111,9 +111,7 @@ def _machine(target: Target) -> Any:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     found = llvm.Target.from_triple(target.triple)
-    return found.create_target_machine(
-        cpu=target.cpu, features=target.features, **SETTING
-    )
+    return found.create_target_machine(cpu=target.cpu, features=target.features, **SETTING)
 
 
 @cache

@@ -11,6 +11,7 @@ the caller's; it may be called from many threads at once. A ``Bound`` keeps what
 its outputs are overwritten by its next call, and only one thread may call it.
 
 Addresses are cached by the identity of arrays: a parameter that is handed in again costs a test.
+Arrays with a free size are let go after the call.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = ["Bound", "Caller"]
 
 Array = np.ndarray[Any, Any]
 CONTEXTS = 8  # kept for sizes seen last: an epoch has two, its batches and a rest
+ARENAS = 1 << 26  # bytes of their arenas together, but for the last one's
 
 
 class Caller:
@@ -67,11 +69,14 @@ class Caller:
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _kept(self, shapes: tuple[tuple[int, ...], ...], arrays: Sequence[Array]) -> _Context:
-        """A context for new sizes, in place of the oldest one where there are many."""
+        """A context for new sizes, in place of the oldest ones where they are many or large."""
         context = _Context(self, arrays)
-        while len(self._contexts) >= CONTEXTS:
-            del self._contexts[next(iter(self._contexts))]
-        self._contexts[shapes] = context
+        kept = self._contexts
+        while kept and (
+            len(kept) >= CONTEXTS or sum(c.arena.nbytes for c in (*kept.values(), context)) > ARENAS
+        ):
+            del kept[next(iter(kept))]
+        kept[shapes] = context
         return context
 
     def bind(self, arrays: Mapping[str, Array]) -> Bound:
@@ -150,7 +155,10 @@ class _Context:
             made[word] = array = np.empty(shape, dtype)
             self.words[word] = array.ctypes.data
         self.caller.entry(self.address)
-        return self.outputs(made)
+        outputs = self.outputs(made)
+        for n in self.caller._sized:  # a batch is its caller's, who may have many
+            held[n] = None
+        return outputs
 
     def outputs(self, made: Mapping[int, Array]) -> tuple[Array, ...]:
         """The outputs in their order, from those that were made for this call."""

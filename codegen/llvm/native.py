@@ -19,12 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from codegen.llvm import build
 from codegen.llvm.calling import Caller
 from codegen.llvm.emit import emit
+from codegen.llvm.heading import heading
 from codegen.llvm.interface import Interface
 from codegen.llvm.kept import ObjectCode, loaded, made
 from codegen.llvm.layout import layout
+from codegen.llvm.listing import listing
 from codegen.llvm.memory import plan
 from codegen.llvm.schedule import native
 from codegen.llvm.target import Target, host
@@ -59,6 +60,11 @@ class Native:
         """The LLVM module."""
         return emit(self.loops, self.target, self.portable)
 
+    @property
+    def listing(self) -> str:
+        """The LLVM module for a reader: under what the words of its context are."""
+        return heading(self.interface) + self.text
+
     @cached_property
     def interface(self) -> Interface:
         """What a caller must know."""
@@ -71,8 +77,8 @@ class Native:
 
     @property
     def assembly(self) -> str:
-        """The instructions, for a reader."""
-        return build.assembly(self.text, self.target)
+        """The instructions, under comments that say what they compute."""
+        return listing(self.text, self.target)
 
     @cached_property
     def caller(self) -> Caller:

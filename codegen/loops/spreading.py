@@ -275,6 +275,8 @@ def _guarded(stmts: Sequence[Stmt], guards: tuple[Guard, ...]) -> tuple[Stmt, ..
             out.append(replace(stmt, body=_guarded(stmt.body, guards)))
         elif isinstance(stmt, Declare):
             out.append(stmt)
+        elif isinstance(stmt, When):
+            out.append(When((*guards, *stmt.guards), stmt.body))
         else:
             out.append(When(guards, (stmt,)))
     return tuple(out)

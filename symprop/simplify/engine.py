@@ -4,9 +4,10 @@ In: roots. Out: roots of equal values, cheaper or equal. Covers every kind of no
 rules, blocks (scans, regions) once each, calls of one operand list merged.
 
 Guarantees: deterministic; a gated rule's sweep is kept only when the whole graph does not cost
-more (``symprop.simplify.cost``), else its candidates are tried one by one; every rewrite records
-its rule (``symprop.graph.origin``); names are carried over. Stops after a fixed number of rounds.
-Who hands in ``record`` is told of every pass that was kept, in order, and changes nothing by it.
+more (``symprop.simplify.cost``), else its candidates are tried in halves, and halves of those that
+are refused; every rewrite records its rule (``symprop.graph.origin``); names are carried over.
+Stops after a fixed number of rounds. Who hands in ``record`` is told of every pass that was kept,
+in order, and changes nothing by it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from symprop.simplify.rules import RULES, SHARED
 from symprop.walk import topological
 
 ROUNDS = 8
-SINGLE_TRIES = 24  # candidates tried one by one after a sweep was refused
+TRIES = 32  # parts of a sweep that are tried after all of it was refused
 # A node, and how often each operand was used, for which a rule is known not to fire;
 # (node, ()) was refused by the gate.
 Failed = set[tuple[Node, tuple[int, ...]]]
@@ -121,22 +122,33 @@ def _sweep(graph: Graph, rule: Rule, failed: Failed, record: Record) -> Graph:
     if after.cost <= graph.cost:
         record(rule.name, graph.roots, changed, new)
         return after
-    for target, _, _ in changed[:SINGLE_TRIES]:
-        single: list[Change] = []
-        trial = graph_of(rewrite(graph, rule, single, set(), target))
-        if trial.cost < graph.cost:
-            record(rule.name, graph.roots, single, trial.roots)
+    places = [change.place for change in changed]
+    halves = [places[len(places) // 2 :], places[: len(places) // 2]]
+    for _ in range(TRIES):
+        if not halves:
+            break
+        some = halves.pop(0)
+        part: list[Change] = []
+        trial = graph_of(rewrite(graph, rule, part, set(), frozenset(some)))
+        if trial.cost < graph.cost or (len(some) > 1 and part and trial.cost <= graph.cost):
+            record(rule.name, graph.roots, part, trial.roots)
             graph = trial
-        else:
-            failed.add((target, ()))
+        elif len(some) == 1:
+            failed.add((some[0], ()))
+        elif part:  # the later ones first: what is before them stays as it is
+            halves[:0] = [some[len(some) // 2 :], some[: len(some) // 2]]
     return graph
 
 
 def rewrite(
-    graph: Graph, rule: Rule, changed: list[Change], failed: Failed, only: Node | None = None
+    graph: Graph,
+    rule: Rule,
+    changed: list[Change],
+    failed: Failed,
+    only: frozenset[Node] | None = None,
 ) -> list[Node]:
-    """The roots with the rule applied wherever it fires, or at one node alone; ``changed`` collects
-    the places."""
+    """The roots with the rule applied wherever it fires, or at some nodes alone; ``changed``
+    collects the places."""
     quiet = _quiet(graph, rule, failed, only)
     if quiet == len(graph.order):
         return graph.roots
@@ -148,7 +160,7 @@ def rewrite(
         rebuilt = walk.rebuild(node, new)
         if rebuilt is not node:
             walk.carry_over(node, rebuilt)
-        if isinstance(rebuilt, Reduce) and (only is None or only is node):
+        if isinstance(rebuilt, Reduce) and (only is None or node in only):
             key = (rebuilt, tuple([uses.get(o, 2) for o in rebuilt.operands]))
             found = None
             if key not in failed and (rebuilt, ()) not in failed:
@@ -167,11 +179,11 @@ def rewrite(
     return [new.get(r, r) for r in graph.roots]
 
 
-def _quiet(graph: Graph, rule: Rule, failed: Failed, only: Node | None) -> int:
+def _quiet(graph: Graph, rule: Rule, failed: Failed, only: frozenset[Node] | None) -> int:
     """How many nodes come before the first at which the rule fires: nothing is rebuilt there."""
     context = Context(graph.uses, set(graph.roots))
     for k, node in enumerate(graph.order):
-        if isinstance(node, Reduce) and (only is None or only is node):
+        if isinstance(node, Reduce) and (only is None or node in only):
             key = (node, tuple([graph.uses[o] for o in node.operands]))
             if key in failed or (node, ()) in failed:
                 continue

@@ -14,9 +14,7 @@ from codegen.program import Buffer
 
 
 def constant(dtype: str, *values: float) -> Buffer:
-    return Buffer(
-        f"of_{dtype}", (as_ix(len(values)),), ("",), dtype, "constant", "c", data=values
-    )
+    return Buffer(f"of_{dtype}", (as_ix(len(values)),), ("",), dtype, "constant", "c", data=values)
 
 
 BATCH = dim("batch")
