@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Binding"]
 
 Array = np.ndarray[Any, Any]
+MOST = 10**8  # steps of one run: their losses are kept
 
 
 class Binding:
@@ -107,6 +108,8 @@ class Binding:
     def run(self, steps: int) -> Array:
         """The losses of so many steps, float64, fewer where ``stop`` was called meanwhile."""
         check_count("the number of steps", steps)
+        if steps > MOST:
+            raise DataError(f"run takes at most {MOST:,} steps at a time, not {quoted(steps)}")
         if self._loop is not None:
             return self._looped(self._loop, int(steps))
         self._stopping = False

@@ -14,7 +14,6 @@ changed after this process began to load it.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from hashlib import sha256
@@ -25,6 +24,7 @@ import mpmath
 import numpy as np
 import sympy
 
+from codegen import STARTED
 from symprop.graph import Leaf, Node, Opaque, Reduce, Region, Scan, origin, suggested
 from symprop.term import Call, Term, children
 from symprop.walk import topological
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from symprop.pipeline import Work
 
 __all__ = ["name"]
-
-_STARTED = time.time_ns()
 
 
 def name(work: Work) -> str | None:
@@ -102,21 +100,23 @@ def _of_the_user(term: Term, known: set[Term]) -> bool:
 
 @cache
 def _sources() -> bytes | None:
-    """The hash of the text of both packages; None where it cannot be read."""
+    """What tells the text of both packages from any other; None where it cannot be had.
+
+    Reading all of it would take longer than everything else here, so it is told by the place, the
+    size and the times of each file: nobody but the system sets the time of a file's last change.
+    """
     found = sha256()
     count = 0
     try:
         for package in ("symprop", "codegen"):
-            folder = Path(__file__).parents[1] / package
-            for path in sorted(folder.rglob("*.py")):
-                status = path.stat()
+            for path in sorted((Path(__file__).parents[1] / package).rglob("*.py")):
+                s = path.stat()
                 # An installer sets the time of a change to that of its archive: the other one is
                 # that of the system.
-                if max(status.st_mtime_ns, status.st_ctime_ns) > _STARTED:
+                if max(s.st_mtime_ns, s.st_ctime_ns) > STARTED:
                     return None
-                data = path.read_bytes()
-                found.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())
-                found.update(data)
+                facts = (str(path), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+                found.update(f"{facts}\n".encode())
                 count += 1
     except OSError:
         return None

@@ -18,7 +18,7 @@ import numpy as np
 
 from codegen.aligned import aligned_copy
 from symprop.batches import Stream, Totals, check_count
-from symprop.data import Arrays, Door, Leaf
+from symprop.data import Arrays, Door, Leaf, dims_text, shown
 from symprop.errors import DataError, DeclarationError, UnsupportedError
 from symprop.expression import Expr
 from symprop.function import compile_program
@@ -126,6 +126,13 @@ class Runner:
                 '"batch pixel=64": hand in batches as mappings, or use trainer.step with whole '
                 "arrays"
             )
+        for leaf in self._inputs(self.step):
+            counted = set(self.example.atoms())
+            if any(not counted.isdisjoint(d.atoms()) for d in leaf.dims[1:]):
+                raise UnsupportedError(
+                    f"{shown(leaf)} has the batch on another axis than the first, "
+                    f"{dims_text(leaf)}, so it cannot be cut: hand in batches as mappings"
+                )
         return [name for name in arrays if name in self._split]
 
     def stream(self, compiled: Any, data: Any, steps: int | None) -> Stream:

@@ -116,7 +116,8 @@ class Trainer:
         """Keep data for `step()` and `run(n)`, which then need not be handed any.
 
         In: one batch, copied; or whole arrays and a `batch_size`, from which each step takes the
-        next examples, in a new order every epoch with `shuffle`, drawn from `seed`.
+        next examples, in a new order every epoch with `shuffle`, drawn from `seed` (and counted on
+        from run to run; `fit` draws other orders from the same seed).
         Out: the arrays that are read, by name: what is written into them the next step sees.
         Raises DataError for data that does not fit, before anything changes.
         """
@@ -136,7 +137,7 @@ class Trainer:
 
     def step(self, data: Mapping[str, Any] | None = None) -> float:
         """Train on one batch, or on the bound data where none is handed in; the loss before the
-        update.
+        update. A trainer is for one thread at a time.
 
         The first call compiles the text (seconds with Numba); Ctrl-C is not held back meanwhile.
         """

@@ -284,8 +284,22 @@ def test_without_bound_data_a_step_says_what_to_do() -> None:
     with pytest.raises(DataError, match=r"'x'.* is missing"):
         trainer.bind({"y": data(32)["y"]})
     trainer.bind(data(32))
-    with pytest.raises(DataError, match="the number of steps"):
-        trainer.run(0)
+    for count in (0, 10**12):
+        with pytest.raises(DataError, match="steps"):
+            trainer.run(count)
+
+
+def test_a_batch_that_is_not_the_first_axis_is_not_cut() -> None:
+    x, m = prop.input("x", "batch pixel=3"), prop.input("m", "pixel=3 batch")
+    w = prop.parameter("w", (3,), 0.5)
+    step = prop.training_step(prop.mean((x + prop.transpose(m)) * w), prop.SGD(0.1))
+    given = {"x": np.ones((10, 3)), "m": np.ones((3, 10))}
+    for backend in ("numpy", "native"):
+        trainer = step.compile(backend)
+        for call_ in (lambda t: t.bind(given, batch_size=4), lambda t: t.fit(given, 1, 4)):
+            with pytest.raises(UnsupportedError, match="'m'.* on another axis than the first"):
+                call_(trainer)
+        assert trainer.step(given) == 1.0
 
 
 def test_the_text_of_other_backends_is_labelled() -> None:

@@ -100,7 +100,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_text_that_changed_after_it_was_loaded_gives_no_name(
     started: int, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recall, "_STARTED", started if late else started + 10**11)
+    monkeypatch.setattr(recall, "STARTED", started if late else started + 10**11)
     assert (recall._sources() is None) is late
 
 

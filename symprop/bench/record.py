@@ -38,8 +38,7 @@ class Step:
 @dataclass(frozen=True)
 class First:
     """Seconds from the declaration to the end of the first step; for our own systems, those of them
-    that went by until the step was derived: differentiated, simplified, a PROGRAM (which is left
-    out where its machine code was kept)."""
+    that went by until the step was derived: declared and differentiated."""
 
     seconds: float
     derived: float | None = None

@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 
+from codegen.aligned import ALIGNMENT, aligned
 from codegen.llvm.emit import emit
 from codegen.llvm.room import roomy
 from codegen.llvm.schedule import native
@@ -164,3 +165,15 @@ def test_machines_without_masks_have_no_room() -> None:
     for target in SHIPPED.values():
         if not target.masks:
             assert roomy(loops, target) is loops
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 5000])
+def test_behind_an_array_lies_memory_that_was_written_to(size: int) -> None:
+    found = aligned(size)
+    assert found.size == size
+    assert isinstance(found.base, np.ndarray)
+    assert not found.base.any()
+    start = found.ctypes.data
+    end = found.base.ctypes.data + found.base.size
+    assert start % ALIGNMENT == 0
+    assert end - (start + size) >= ALIGNMENT
