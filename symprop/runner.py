@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from symprop.initialize import initial_values
 from symprop.walk import leaves
 
 if TYPE_CHECKING:
+    from codegen.index import Ix
     from symprop.training import TrainingStep
 
 __all__ = ["Runner"]
@@ -127,8 +128,8 @@ class Runner:
                 "arrays"
             )
         for leaf in self._inputs(self.step):
-            counted = set(self.example.atoms())
-            if any(not counted.isdisjoint(d.atoms()) for d in leaf.dims[1:]):
+            counted, rest = set(self.example.atoms()), cast("tuple[Ix, ...]", leaf.dims[1:])
+            if any(not counted.isdisjoint(d.atoms()) for d in rest):
                 raise UnsupportedError(
                     f"{shown(leaf)} has the batch on another axis than the first, "
                     f"{dims_text(leaf)}, so it cannot be cut: hand in batches as mappings"

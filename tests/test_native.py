@@ -297,7 +297,7 @@ def test_a_batch_that_is_not_the_first_axis_is_not_cut() -> None:
     for backend in ("numpy", "native"):
         trainer = step.compile(backend)
         for call_ in (lambda t: t.bind(given, batch_size=4), lambda t: t.fit(given, 1, 4)):
-            with pytest.raises(UnsupportedError, match="'m'.* on another axis than the first"):
+            with pytest.raises(UnsupportedError, match=r"'m'.* on another axis than the first"):
                 call_(trainer)
         assert trainer.step(given) == 1.0
 
