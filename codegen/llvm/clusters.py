@@ -19,6 +19,8 @@ from codegen.loops.walk import read_names, written_names
 
 __all__ = ["Graph"]
 
+LONGEST = 2000  # groups that one search goes through: it is made for every two that may merge
+
 
 class Graph:
     """Statements, by number, in groups. A group is named by its first statement."""
@@ -68,6 +70,8 @@ class Graph:
         seen = {a}
         left = [g for g in self.after[a] if g != b]
         while left:
+            if len(seen) > LONGEST:
+                return True  # nobody knows: not merged, which is always right
             g = left.pop()
             if g not in seen:
                 seen.add(g)

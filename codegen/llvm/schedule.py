@@ -47,6 +47,8 @@ from codegen.names import Names
 
 __all__ = ["native", "plain"]
 
+LARGEST = 64  # statements of a group: fusing them takes a time that grows with their square
+
 
 def native(loops: Loops, target: Target, sizes: Mapping[str, int]) -> Loops:
     """Unscheduled nests under the native schedule of a machine; ``sizes`` that are not given are
@@ -274,6 +276,8 @@ def _joined(graph: Graph, n: int, axes: dict[int, Ix | None]) -> None:
     joined = False
     for g in sorted((g for g in axes if axes[g] is along and g != n), reverse=True):
         members = graph.members[g]
+        if len(members) + len(graph.members[n]) > LARGEST:
+            continue
         made = frozenset[str]().union(*(graph.writes[m] for m in members))
         theirs = made.union(*(graph.reads[m] for m in members))
         if (mine & made or (mine & theirs and not joined)) and graph.merge(g, n):
