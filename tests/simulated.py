@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from test_peers import ORACLE, assert_close, call, declared, rounded
+from backend_checks import check_model, digits_data, digits_step
+from test_peers import assert_close
 from test_pools_with_a_rest import POOLS, check
 
 import symprop as prop
@@ -26,38 +27,14 @@ from codegen.loops import default
 from codegen.loops.from_program import from_program
 from codegen.numba_cuda_text import emit_loops
 from codegen.numpy_text import emit as numpy_emit
-from symprop import oracle
-
-
-def peer(dtype: str, name: str) -> None:
-    """A model's loss and gradients equal the oracle's."""
-    model = declared(name)
-    values = rounded(model.reference.inputs, dtype)
-    outputs = [model.loss, *model.gradients]
-    names = ["loss", *model.names]
-    truth = oracle.evaluate([o.node for o in outputs], values)
-    found = call(prop.compile(outputs, backend="numba-cuda", dtype=dtype), values)
-    assert all(a.dtype == np.dtype(dtype) for a in found)
-    assert_close(names, found, dict(zip(names, truth, strict=True)), ORACLE[dtype])
-
-
-def digits() -> prop.TrainingStep:
-    """The step of examples/digits.py, narrower."""
-    x = prop.input("x", "batch pixel=64")
-    y = prop.labels("y", "batch", classes=10)
-    net = prop.Sequential(prop.Dense(6, name="hidden"), prop.relu, prop.Dense(10, name="logits"))
-    logits = net(x)
-    outputs, loss = {"logits": logits}, prop.cross_entropy(logits, y)
-    return prop.training_step(loss, prop.Adam(1e-2), outputs=outputs, metrics=["accuracy"])
 
 
 def adam() -> None:
     """Three steps of Adam on a few digits give the weights, moments and outputs of NumPy."""
-    rng = np.random.default_rng(0)
-    data = {"x": rng.uniform(size=(5, 64)), "y": rng.integers(0, 10, 5)}
+    data = digits_data(5)
     for dtype, bound in (("float64", 1e-12), ("float32", 2e-5)):
         plain, ours = (
-            digits().compile(b, dtype=dtype, seed=3)  # type: ignore[arg-type]
+            digits_step(6).compile(b, dtype=dtype, seed=3)  # type: ignore[arg-type]
             for b in ("numpy", "numba-cuda")
         )
         for _ in range(3):
@@ -71,7 +48,7 @@ def adam() -> None:
 
 def one_core() -> None:
     """Nests scheduled for one core run too: local arrays, launches in a loop, one thread."""
-    program = digits().program
+    program = digits_step(6).program
     loops = from_program(program)
     text = emit_loops(default.scheduled(loops))
     assert "cuda.local.array(10, float32)" in text
@@ -138,7 +115,7 @@ def main(names: list[str]) -> None:
         dtype, _, model = name.partition(":")
         result: dict[str, Any] = {"name": name, "error": ""}
         try:
-            peer(dtype, model) if model else RUNS[name]()
+            check_model("numba-cuda", dtype, model) if model else RUNS[name]()
         except Exception:
             result["error"] = traceback.format_exc()
         print(json.dumps(result), flush=True)

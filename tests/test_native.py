@@ -17,13 +17,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checking import assert_equal, evaluate_all
+from backend_checks import (
+    check_inputs_are_left_alone,
+    check_model,
+    check_random_network,
+    check_training,
+    digits_data,
+    digits_step,
+)
 from peers.models import CASES
-from random_networks import Network
-from test_peers import ORACLE, assert_close, call, declared, rounded
 
 import symprop as prop
-from symprop import oracle
 from symprop.errors import DataError, UnsupportedError
 
 pytest.importorskip("llvmlite")
@@ -37,70 +41,27 @@ MODELS = [
 
 @pytest.mark.parametrize(("name", "dtype"), MODELS)
 def test_machine_code_equals_the_oracle(name: str, dtype: str) -> None:
-    model = declared(name)
-    values = rounded(model.reference.inputs, dtype)
-    outputs = [model.loss, *model.gradients]
-    names = ["loss", *model.names]
-    truth = oracle.evaluate([o.node for o in outputs], values)
-    found = call(prop.compile(outputs, backend="native", dtype=dtype), values)
-    assert all(a.dtype == np.dtype(dtype) for a in found)
-    assert_close(names, found, dict(zip(names, truth, strict=True)), ORACLE[dtype])
+    check_model("native", dtype, name)
 
 
 @pytest.mark.parametrize(
     "seed", [*range(40), *(pytest.param(s, marks=SLOW) for s in range(40, 400))]
 )
 def test_random_networks(seed: int) -> None:
-    net = Network(seed)
-    values = net.data(seed)
-    roots = [net.loss, *prop.gradient(net.loss, net.wrt), net.x * 1.0]
-    function = prop.compile(roots, backend="native", dtype="float64")
-    named = {k.name: v for k, v in values.items() if not isinstance(k, str)}
-    with np.errstate(all="ignore"):
-        found = function({n: a for n, a in named.items() if n in function.inputs})
-    assert_equal(list(found), evaluate_all(roots, values), 1e-9)
+    check_random_network("native", seed)
 
 
 # --- training -------------------------------------------------------------------------------------
 
 
-def digits(classes: int = 10) -> Any:
-    x = prop.input("x", "batch pixel=64")
-    y = prop.labels("y", "batch", classes=classes)
-    net = prop.Sequential(
-        prop.Dense(16, name="hidden"), prop.relu, prop.Dense(classes, name="logits")
-    )
-    logits = net(x)
-    return prop.training_step(
-        prop.cross_entropy(logits, y),
-        prop.Adam(1e-2),
-        outputs={"logits": logits},
-        metrics=["accuracy"],
-    )
-
-
-def data(examples: int = 70) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return {"x": rng.uniform(size=(examples, 64)), "y": rng.integers(0, 10, examples)}
-
-
 def test_training_gives_the_weights_that_numpy_gives() -> None:
-    trainers = {b: digits().compile(b, seed=3) for b in ("numpy", "native")}
-    for trainer in trainers.values():
-        trainer.fit(data(), epochs=3, batch_size=32, progress=False)
-    ours, theirs = trainers["native"], trainers["numpy"]
-    for name, array in {**theirs.parameters, **theirs.states}.items():
-        mine = {**ours.parameters, **ours.states}[name]
-        np.testing.assert_allclose(mine, array, 2e-4, 2e-6, err_msg=name)
-    predicted = [t.predict({"x": data()["x"]})["logits"] for t in trainers.values()]
-    np.testing.assert_allclose(*predicted, rtol=1e-3, atol=1e-4)
-    assert "hidden" in ours.source("llvm")
+    assert "hidden" in check_training("native").source("llvm")
 
 
 def test_one_compiled_step_serves_every_batch() -> None:
-    trainers = [digits().compile(b, seed=0) for b in ("numpy", "native")]
+    trainers = [digits_step().compile(b, seed=0) for b in ("numpy", "native")]
     for size in (1, 2, 31, 64, 3, 300, 17):
-        losses = [t.step(data(size)) for t in trainers]
+        losses = [t.step(digits_data(size)) for t in trainers]
         assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
@@ -111,16 +72,16 @@ def test_a_fixed_batch_gives_the_same_losses() -> None:
         net = prop.Sequential(prop.Dense(16, name="h"), prop.tanh, prop.Dense(10, name="logits"))
         step = prop.training_step(prop.cross_entropy(net(x), y), prop.Adam(1e-2))
         trainer = step.compile("native", seed=0)
-        losses.append([trainer.step(data(32)) for _ in range(5)])
+        losses.append([trainer.step(digits_data(32)) for _ in range(5)])
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_bound_steps_are_the_steps_that_are_handed_a_batch() -> None:
-    handed, bound = (digits().compile("native", seed=1) for _ in range(2))
-    batch = data(32)
+    handed, bound = (digits_step().compile("native", seed=1) for _ in range(2))
+    batch = digits_data(32)
     arrays = bound.bind(batch)
     assert [handed.step(batch) for _ in range(4)] == [bound.step() for _ in range(4)]
-    other = data(33)["x"][1:]
+    other = digits_data(33)["x"][1:]
     arrays["x"][...] = other
     assert handed.step({"x": other, "y": batch["y"]}) == bound.step()
     for name, array in handed.parameters.items():
@@ -129,8 +90,8 @@ def test_bound_steps_are_the_steps_that_are_handed_a_batch() -> None:
 
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_a_run_is_so_many_steps(backend: str) -> None:
-    stepped, ran = (digits().compile(backend, seed=1) for _ in range(2))
-    batch = data(32)
+    stepped, ran = (digits_step().compile(backend, seed=1) for _ in range(2))
+    batch = digits_data(32)
     ran.bind(batch)
     losses = ran.run(20)
     assert losses.dtype == np.float64
@@ -145,8 +106,8 @@ def test_a_run_in_machine_code_takes_the_batches_of_the_loop_in_python(
 ) -> None:
     losses = []
     for backend in ("numpy", "native"):
-        trainer = digits().compile(backend, seed=1)
-        arrays = trainer.bind(data(70), batch_size=32, shuffle=shuffle, seed=seed)
+        trainer = digits_step().compile(backend, seed=1)
+        arrays = trainer.bind(digits_data(70), batch_size=32, shuffle=shuffle, seed=seed)
         assert set(arrays) == {"x", "y"}
         first, second = trainer.run(8), trainer.run(3)
         losses.append([*first, *second, trainer.step(), *trainer.run(1)])
@@ -180,10 +141,10 @@ class Listening(prop.Callback):
 def test_fitting_in_machine_code_is_fitting_step_by_step_to_the_bit(shuffle: bool) -> None:
     trainers = []
     for callbacks in ([], [Listening()]):
-        trainer = digits().compile("native", seed=2)
+        trainer = digits_step().compile("native", seed=2)
         for first in (1, 3):
             trainer.fit(
-                data(75), 2, 16, validation_split=0.2, shuffle=shuffle, first_epoch=first,
+                digits_data(75), 2, 16, validation_split=0.2, shuffle=shuffle, first_epoch=first,
                 callbacks=callbacks,
             )  # fmt: skip
         trainers.append(trainer)
@@ -194,18 +155,18 @@ def test_fitting_in_machine_code_is_fitting_step_by_step_to_the_bit(shuffle: boo
 
 
 def test_ctrl_c_ends_a_fit_in_machine_code_between_two_steps() -> None:
-    trainer = digits().compile("native", seed=1)
-    trainer.fit(data(64), 1, 16)
+    trainer = digits_step().compile("native", seed=1)
+    trainer.fit(digits_data(64), 1, 16)
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit(data(64), 10**7, 16)
+        trainer.fit(digits_data(64), 10**7, 16)
     timer.join()
     steps = int(trainer.states["adam.steps"])
-    again = digits().compile("native", seed=1)
-    again.fit(data(64), 1, 16)
+    again = digits_step().compile("native", seed=1)
+    again.fit(digits_data(64), 1, 16)
     with contextlib.suppress(StopIteration):
-        again.fit(data(64), 10**7, 16, callbacks=[Ending(steps)])
+        again.fit(digits_data(64), 10**7, 16, callbacks=[Ending(steps)])
     for name, array in trainer.parameters.items():
         assert np.array_equal(array, again.parameters[name])
 
@@ -222,16 +183,16 @@ class Ending(prop.Callback):
 
 
 def test_a_run_that_another_thread_stops_gives_the_losses_so_far() -> None:
-    trainer = digits().compile("native", seed=1)
-    trainer.bind(data(32))
+    trainer = digits_step().compile("native", seed=1)
+    trainer.bind(digits_data(32))
     trainer.run(1)
     timer = threading.Timer(0.3, trainer.stop)
     timer.start()
     losses = trainer.run(10_000_000)
     timer.join()
     assert 0 < len(losses) < 10_000_000
-    again = digits().compile("native", seed=1)
-    again.bind(data(32))
+    again = digits_step().compile("native", seed=1)
+    again.bind(digits_data(32))
     again.run(1)
     assert np.array_equal(again.run(len(losses)), losses)
     for name, array in trainer.parameters.items():
@@ -239,8 +200,8 @@ def test_a_run_that_another_thread_stops_gives_the_losses_so_far() -> None:
 
 
 def test_a_second_run_at_the_same_time_is_refused() -> None:
-    trainer = digits().compile("native", seed=1)
-    trainer.bind(data(64), batch_size=32)
+    trainer = digits_step().compile("native", seed=1)
+    trainer.bind(digits_data(64), batch_size=32)
     trainer.run(1)
     weights, before = trainer.parameters["hidden.weight"], trainer.snapshot()["hidden.weight"]
     thread = threading.Thread(target=trainer.run, args=[10_000_000])
@@ -258,8 +219,8 @@ def test_a_second_run_at_the_same_time_is_refused() -> None:
 
 
 def test_ctrl_c_ends_a_run_between_two_steps() -> None:
-    trainer = digits().compile("native", seed=1)
-    trainer.bind(data(32))
+    trainer = digits_step().compile("native", seed=1)
+    trainer.bind(digits_data(32))
     trainer.run(1)
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     timer.start()
@@ -267,23 +228,23 @@ def test_ctrl_c_ends_a_run_between_two_steps() -> None:
         trainer.run(10_000_000)
     timer.join()
     steps = int(trainer.states[next(n for n in trainer.states if n.endswith("steps"))])
-    again = digits().compile("native", seed=1)
-    again.bind(data(32))
+    again = digits_step().compile("native", seed=1)
+    again.bind(digits_data(32))
     again.run(steps)
     for name, array in trainer.parameters.items():
         assert np.array_equal(array, again.parameters[name])
 
 
 def test_without_bound_data_a_step_says_what_to_do() -> None:
-    trainer = digits().compile("native")
+    trainer = digits_step().compile("native")
     for call_ in (trainer.step, lambda: trainer.run(3)):
         with pytest.raises(DataError, match=r"no data is bound: call trainer.bind"):
             call_()
     with pytest.raises(DataError, match="shuffle is for whole arrays"):
-        trainer.bind(data(32), shuffle=True)
+        trainer.bind(digits_data(32), shuffle=True)
     with pytest.raises(DataError, match=r"'x'.* is missing"):
-        trainer.bind({"y": data(32)["y"]})
-    trainer.bind(data(32))
+        trainer.bind({"y": digits_data(32)["y"]})
+    trainer.bind(digits_data(32))
     for count in (0, 10**12):
         with pytest.raises(DataError, match="steps"):
             trainer.run(count)
@@ -303,21 +264,21 @@ def test_a_batch_that_is_not_the_first_axis_is_not_cut() -> None:
 
 
 def test_the_text_of_other_backends_is_labelled() -> None:
-    trainer = digits().compile("native")
+    trainer = digits_step().compile("native")
     assert trainer.source("llvm") == trainer.source("native")
     assert "define void @training_step" in trainer.source("llvm")
     assert trainer.source() == trainer.source("numpy")  # the one to read
     first, rest = trainer.source().split("\n", 1)
     assert first == '# Equivalent; what runs is machine code: source("llvm") shows it.'
-    assert rest == digits().compile("numpy").source()
-    other = digits().compile("numpy").source("llvm")
+    assert rest == digits_step().compile("numpy").source()
+    other = digits_step().compile("numpy").source("llvm")
     assert other.startswith("; Equivalent; what runs is the backend numpy.\n")
     with pytest.raises(UnsupportedError, match=r"'cobol'.*does not exist"):
         trainer.source("cobol")
 
 
 def test_the_text_of_machine_code_says_what_its_context_and_its_arena_are() -> None:
-    trainer = digits().compile("native")
+    trainer = digits_step().compile("native")
     lines = trainer.source("llvm").splitlines()
     words = [line for line in lines if line.startswith("; word ")]
     assert words[0] == "; word 0: x, argument, float32 [batch, 64]"
@@ -336,26 +297,19 @@ def test_the_text_of_machine_code_says_what_its_context_and_its_arena_are() -> N
 
 
 def test_assembly_is_that_of_machine_code() -> None:
-    text = digits().compile("native").assembly()
+    text = digits_step().compile("native").assembly()
     assert "training_step" in text
     sign = "//" if machine() in ("aarch64", "arm64") else "#"
     assert f"\t{sign} d_hidden = d_relu_hidden [hidden > 0]\n" in text  # the model's names
     with pytest.raises(UnsupportedError, match="runs no machine code"):
-        digits().compile("numpy").assembly()
+        digits_step().compile("numpy").assembly()
 
 
 # --- from outside ---------------------------------------------------------------------------------
 
 
 def test_inputs_may_be_read_only_and_are_left_alone() -> None:
-    x = prop.input("x", "batch pixel=3")
-    f = prop.compile([prop.relu(x), x], backend="native", dtype="float64")
-    given = np.arange(6.0).reshape(2, 3) - 3
-    given.flags.writeable = False
-    found, same = f(x=given)
-    assert found.tolist() == [[0, 0, 0], [0, 1, 2]]
-    same[...] = 7
-    assert given.min() == -3
+    check_inputs_are_left_alone("native")
 
 
 def test_any_memory_order_may_be_handed_in() -> None:
@@ -395,7 +349,7 @@ def test_threads_may_call_one_function_at_once() -> None:
 
 
 def test_arrays_that_the_code_would_misread_are_refused() -> None:
-    compiled = digits().compiled("native")
+    compiled = digits_step().compiled("native")
     caller = compiled.caller
     good = [np.zeros([d.value or 5 for d in leaf.dims], "i8" if leaf.name == "y" else "f4")
             for leaf in compiled.leaves]  # fmt: skip
