@@ -27,22 +27,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Folder", "UnfitError", "opened"]
+from codegen import no_links
+from codegen.no_links import UnfitError
 
-# What some system lacks is 0: without directory descriptors, paths are compared instead.
-DESCRIPTORS = {os.open, os.mkdir, os.rename, os.stat, os.unlink} <= os.supports_dir_fd
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NO_LINK
-# Not to wait for ever on a pipe that nobody writes to.
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | _NO_LINK
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | _NO_LINK
+__all__ = ["UNFINISHED", "Folder", "UnfitError", "opened"]
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | no_links.NO_LINK
 
 UNFINISHED = ".unfinished"
-_LINK = "is a link or a file, or lies in one"
-
-
-class UnfitError(Exception):
-    """A folder or file that is not trusted; the text says why, to stand after its name."""
 
 
 @contextmanager
@@ -51,16 +43,16 @@ def opened(path: Path, make: bool) -> Iterator[Folder]:
     if make:
         with suppress(FileExistsError):  # a file there, or a link to nowhere: said below
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not DESCRIPTORS:
-        yield _by_path(path, make)
-        return
-    with _open(path.parent, None) as around:
-        _check_around(os.fstat(around))
+    with no_links.folder(path.parent) as around:
+        if around is not None:
+            _check_around(os.fstat(around))
+        own = path if around is None else Path(path.name)
         if make:
             with suppress(FileExistsError):
-                os.mkdir(path.name, 0o700, dir_fd=around)
-        with _open(Path(path.name), around) as handle:
-            _check_own(os.fstat(handle))
+                os.mkdir(own, 0o700, dir_fd=around)
+        with no_links.folder(own, around) as handle:
+            if handle is not None:
+                _check_own(os.fstat(handle))
             yield Folder(path, handle)
 
 
@@ -75,16 +67,11 @@ class Folder:
     def read(self, name: str, most: int) -> bytes:
         """The bytes of a file, which is marked as used now."""
         where = self._where(name)
-        before = None if DESCRIPTORS else os.lstat(where)
-        file = os.open(where, _READ, dir_fd=self.handle)
-        try:
-            found = os.fstat(file)
-            _check_file(found, before, most)
-            data = _all(file, found.st_size)
+        with no_links.file(where, self.handle) as (file, found):
+            _check_file(found, most, self.handle is not None)
+            data = no_links.whole(file, found.st_size)
             with suppress(OSError):  # a cache on a disk that is read only is a cache still
                 os.utime(file if os.utime in os.supports_fd else where)
-        finally:
-            os.close(file)
         return data
 
     def write(self, name: str, data: bytes) -> None:
@@ -129,33 +116,6 @@ class Folder:
         return name if self.handle is not None else str(self.path / name)
 
 
-@contextmanager
-def _open(path: Path, around: int | None) -> Iterator[int]:
-    """The descriptor of a folder that is not reached by a link."""
-    try:
-        handle = os.open(path, _FOLDER, dir_fd=around)
-    except OSError:
-        found = os.stat(path, dir_fd=around, follow_symlinks=False)
-        if not stat.S_ISDIR(found.st_mode):
-            raise UnfitError(_LINK) from None
-        raise
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _by_path(path: Path, make: bool) -> Folder:
-    """The folder, on a system without descriptors of folders."""
-    if make:
-        path.mkdir(mode=0o700, exist_ok=True)
-    for folder in (path.parent, path):
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or _junction(found):
-            raise UnfitError(_LINK)
-    return Folder(path, None)
-
-
 def _check_around(found: os.stat_result) -> None:
     if found.st_uid not in (0, os.geteuid()):
         raise UnfitError("is in a folder of another user")
@@ -172,36 +132,14 @@ def _check_own(found: os.stat_result) -> None:
         )
 
 
-def _check_file(found: os.stat_result, before: os.stat_result | None, most: int) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise UnfitError("is not a regular file")
+def _check_file(found: os.stat_result, most: int, owned: bool) -> None:
+    """Refuse a file that others can change; ``owned`` where the system has owners and modes."""
     if found.st_nlink > 1:  # 0 where another process has just replaced it
         raise UnfitError("has a second name")
     if found.st_size > most:
         raise UnfitError("is too large")
-    if before is None:
-        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise UnfitError("can be written by another user")
-    elif _junction(before) or not os.path.samestat(found, before):
-        raise UnfitError("is a link, or was replaced")
-
-
-def _junction(found: os.stat_result) -> bool:
-    """Whether Windows would go on elsewhere from here."""
-    attributes = getattr(found, "st_file_attributes", 0)
-    return bool(attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT)
-
-
-def _all(file: int, size: int) -> bytes:
-    """The whole of a file, which must have the size it was said to have."""
-    pieces: list[bytes] = []
-    left = size + 1  # one more: to see that it ends
-    while left and (piece := os.read(file, left)):
-        pieces.append(piece)
-        left -= len(piece)
-    if left != 1:
-        raise UnfitError("changed while it was read")
-    return b"".join(pieces)
+    if owned and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
+        raise UnfitError("can be written by another user")
 
 
 def _put(file: int, data: bytes) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import codegen.llvm.store
+import codegen.no_links
 import codegen.private_folder
 from codegen.llvm.build import load, object_code
 from codegen.llvm.emit import emit
@@ -43,8 +44,8 @@ def store(
 ) -> Iterator[Store]:
     """With POSIX's calls, and as on a system that lacks them."""
     if request.param == "paths":
-        monkeypatch.setattr(codegen.private_folder, "DESCRIPTORS", False)
-    elif not codegen.private_folder.DESCRIPTORS:
+        monkeypatch.setattr(codegen.no_links, "DESCRIPTORS", False)
+    elif not codegen.no_links.DESCRIPTORS:
         pytest.skip("this system has no descriptors of folders")
     before = open_files()
     made = Store(tmp_path / "symprop" / "objects")
@@ -367,11 +368,11 @@ def test_a_link_is_refused_without_the_systems_help(
     kept: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows cannot be told not to follow one: what is opened is compared with what was there."""
-    monkeypatch.setattr(codegen.private_folder, "DESCRIPTORS", False)
+    monkeypatch.setattr(codegen.no_links, "DESCRIPTORS", False)
     monkeypatch.setattr(
-        codegen.private_folder,
+        codegen.no_links,
         "_READ",
-        codegen.private_folder._READ & ~getattr(os, "O_NOFOLLOW", 0),
+        codegen.no_links._READ & ~getattr(os, "O_NOFOLLOW", 0),
     )
     good = tmp_path / "good"
     place(kept).rename(good)
@@ -478,7 +479,7 @@ def test_a_file_swapped_between_check_and_load_is_never_loaded(
         patch.setattr(os, "fstat", swapping)
         found = kept.get(KEY)
     expected = ENTRY if how in ("replaced", "removed") else None
-    if how == "replaced" and not codegen.private_folder.DESCRIPTORS:
+    if how == "replaced" and not codegen.no_links.DESCRIPTORS:
         assert found in (ENTRY, None)
     else:
         assert found == expected
