@@ -5,8 +5,9 @@ Out: `Artifact`: the step, the outputs, the weights; neither the network's decla
 there is a shared library, a compiler is needed.
 Guarantees: a file is read once, from a folder and a file that are no links, and what is loaded are
 the bytes whose SHA-256 was compared, from sealed memory on Linux; a folder for another machine, of
-another version, or with a file that is not the one written, is a DataError and nothing runs. Data
-is checked as a trainer checks it, before any of it is used.
+another version, or with a file that is not the one written (the header too), is a DataError and
+nothing runs; what is not needed here, such as the self-test, may have been taken away. Data is
+checked as a trainer checks it, before any of it is used.
 
 The manifest protects against damage and mix-ups. Whoever can write the folder can write a manifest
 that fits what he put there: an artifact is a program, to be loaded from whom one trusts, or with
@@ -69,6 +70,7 @@ def load(folder: str | os.PathLike[str], sha256: str | None = None) -> Artifact:
         shared, single = f"lib{described.name}.so", f"{described.name}.o"
         which = shared if shared in described.files else single
         code = files.vouched(which, described.files)
+        files.check_rest((WEIGHTS, which), described.files)
     arrays = started(f"{WEIGHTS} in {where}", described, weights)
     library = loaded(code, which, described)
     return Artifact(Path(os.path.abspath(folder)), described, library, arrays)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -59,9 +59,8 @@ class Files:
 
     def read(self, name: str, most: int) -> bytes:
         """The bytes of a file of at most `most` bytes."""
-        path = name if self.handle is not None else os.path.join(self.path, name)
         try:
-            with no_links.file(path, self.handle) as (file, found):
+            with no_links.file(self._inside(name), self.handle) as (file, found):
                 if found.st_size > most:
                     raise self.changed(name)
                 return no_links.whole(file, found.st_size)
@@ -85,6 +84,24 @@ class Files:
         if len(data) != told.bytes or hashlib.sha256(data).hexdigest() != told.sha256:
             raise self.changed(name)
         return data
+
+    def check_rest(self, read: Collection[str], files: Mapping[str, File]) -> None:
+        """Refuse another file of the manifest, beside those that were read, that is not the one
+        written; it may have been taken away."""
+        for name in files:
+            if name not in read and self.has(name):
+                self.vouched(name, files)
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of this name."""
+        try:
+            os.stat(self._inside(name), dir_fd=self.handle, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _inside(self, name: str) -> str:
+        return name if self.handle is not None else os.path.join(self.path, name)
 
     def changed(self, name: str) -> DataError:
         return DataError(

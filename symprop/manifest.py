@@ -27,6 +27,7 @@ DTYPES = ("bool", "int32", "int64", "uint32", "uint64", "float32", "float64")
 ROLES = ("input", "scalar", "parameter", "state", "output")
 VERBS = ("step", "predict")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+FILE = re.compile(r"[A-Za-z0-9_]{1,70}\.[a-z]{1,20}")  # in the folder, not in one beside it
 LARGEST = 2**63 - 1
 
 
@@ -264,6 +265,8 @@ class _Reader:
         )
 
     def file(self, name: str, row: _Fields) -> File:
+        if not FILE.fullmatch(name):
+            raise ValueError(f"{ascii(name)[:40]} is no name of a file in it")
         digest, size = row.take("sha256", str), row.take("bytes", int)
         if not re.fullmatch(r"[0-9a-f]{64}", digest) or size < 0:
             raise ValueError(f"the digest or the size of {ascii(name)[:40]} is wrong")

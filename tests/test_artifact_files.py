@@ -65,8 +65,22 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
+UNREAD = ["digits.h", "digits.o", "libdigits.a", "selftest.c"]  # where there is a shared library
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_file_that_is_not_needed_is_the_one_written_or_not_there(folder: Path, name: str) -> None:
+    """A header that says other things than the code does is as wrong as other code."""
+    whole = (folder / name).read_bytes()
+    for data in (b"", whole + b"\n", whole.replace(b"e", b"f", 1)):
+        (folder / name).write_bytes(data)
+        refused(loads(folder), name, "SHA-256")
+    (folder / name).unlink()
+    assert prop.load(folder).step(batch()) > 0
+
+
 @pytest.mark.parametrize("change", [link, pipe, directory])
-@pytest.mark.parametrize("name", ["libdigits.so", WEIGHTS, MANIFEST])
+@pytest.mark.parametrize("name", ["libdigits.so", WEIGHTS, MANIFEST, "digits.h"])
 def test_what_is_no_regular_file_is_not_loaded(
     folder: Path, name: str, change: Callable[[Path], None]
 ) -> None:
@@ -136,6 +150,10 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a negative size": (
         lambda m: m | {"files": m["files"] | {WEIGHTS: {"sha256": "0" * 64, "bytes": -1}}},
         WEIGHTS,
+    ),
+    "a file elsewhere": (
+        lambda m: m | {"files": m["files"] | {"../x.h": {"sha256": "0" * 64, "bytes": 1}}},
+        "no name of a file",
     ),
     "no step": (lambda m: m | {"functions": {}}, "no function step"),
     "another function": (lambda m: m | {"functions": {"steal": {}}}, "steal"),
