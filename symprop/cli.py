@@ -265,7 +265,7 @@ def digits(epochs: int, batch_size: int, seed: int, rate: float, out: Path) -> N
     heading("Its gradients, as NumPy code")
     show_code(example.gradients(step))
     trainer = step.compile("numpy", seed=seed)
-    heading("Training with the code that was emitted")
+    heading("Training with the NumPy code of the whole step, training_step.py")
     try:
         history = trainer.fit(data.train, epochs=epochs, batch_size=batch_size, seed=seed)
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import symprop as prop
 from symprop import cli, doctor
 from symprop.backends import BACKENDS
+from symprop.digits import declare
 from symprop.model_file import open_model, split
 
 runner = CliRunner()
@@ -92,7 +93,10 @@ def test_train_digits_writes_its_folder(tmp_path: Path) -> None:
     weights = load_file(out / "weights.safetensors")
     assert weights["hidden.weight"].shape == (64, 64)
     assert weights["logits.bias"].dtype == np.float32
-    compile((out / "training_step.py").read_text(), "training_step.py", "exec")
+    text = (out / "training_step.py").read_text()
+    compile(text, "training_step.py", "exec")
+    assert "Training with the NumPy code of the whole step, training_step.py" in result.output
+    assert text == declare().compile("numpy").source()  # not labelled: it is what ran
 
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     assert runner.invoke(cli.app, arguments).exit_code == 0
