@@ -2,7 +2,8 @@
 
 Each within 4 ulp of the exact value and derivative, or at the declared convention, in float64 and
 float32; each also with its subexpressions named, reshaped, broadcast, asked for as results of
-their own, and inside a function of the user. NumPy is asked here, the loop backends in the slow run.
+their own, and inside a function of the user. NumPy is asked here, the loop backends in the slow
+run.
 
 Of the sixty, written and committed before they were first run, 5 passed before there was any rule
 (the four selections and one power); the notes' thirty then had 9.
