@@ -52,8 +52,12 @@ def evaluate(
             them (or given under the dimension's name).
         precision: decimal digits, or None for float64.
     """
+    return run_with(Oracle(context(precision)), roots, values)
+
+
+def run_with(run: Oracle, roots: Sequence[Node | Expr], values: Mapping[Any, Any]) -> list[Array]:
+    """The values of the roots by one evaluator, which has seen nothing yet."""
     nodes = [r.node if isinstance(r, Expr) else r for r in roots]
-    run = Oracle(_context(precision))
     given = {(k.node if isinstance(k, Expr) else k): v for k, v in values.items()}
     for name, v in given.items():
         if isinstance(name, str) and np.ndim(v) == 0:
@@ -75,7 +79,8 @@ def _given(leaf: Leaf, values: Mapping[Any, Any]) -> Any:
     raise DataError(f"the oracle needs a value for {quoted(leaf.name)}")
 
 
-def _context(precision: int | None) -> Any:
+def context(precision: int | None) -> Any:
+    """The arithmetic of so many decimal digits; None is that of Python's floats."""
     if precision is None:
         return None
     ctx = mpmath.mp.clone()
@@ -91,6 +96,10 @@ class Oracle:
         self.dims: dict[str, int] = {}
         self.values: dict[Node, Array] = {}
         self.many: dict[Node, list[Array]] = {}
+
+    def fresh(self) -> Oracle:
+        """One like this that has seen nothing yet."""
+        return Oracle(self.ctx)
 
     def number(self, x: Any) -> Any:
         """A float of this arithmetic."""
@@ -314,7 +323,7 @@ class Oracle:
     # --- blocks -----------------------------------------------------------------------------
     def inner(self, block: Any, arguments: Sequence[Array]) -> list[Array]:
         """A block's outputs for its leaves' arrays."""
-        run = Oracle(self.ctx)
+        run = self.fresh()
         run.dims = self.dims
         for leaf, a in zip(block.leaves, arguments, strict=True):
             run.values[leaf] = a

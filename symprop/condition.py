@@ -1,0 +1,258 @@
+"""How far off a float may be: the oracle with a first-order bound of rounding beside every value.
+
+In: nodes, exact arrays for their leaves, the digits to compute with. Out: of every root an array
+of ``Bounded``: the value, and the bound of its error in units of one rounding.
+
+    a product, quotient, power    the errors of its arguments times its slopes, and the size of its
+                                  value: one rounding of its own
+    a function                    the same; its slopes by central differences
+    a sum                         the errors of its terms, and for each addition the sizes of all
+                                  terms together, so that the bound holds in whatever order they
+                                  are added
+
+An implementation whose every operation is off by k units in the last place at most is off by
+k*eps*error at most, to first order (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
+sections 3.1 and 4.2), eps the distance from 1 to the next float.
+
+Guarantees: values are those of ``symprop.oracle``; branches not taken are not looked at; what was
+given is exact. ``peak`` is the largest size on the way to a value: above the greatest float, a
+float may well have overflowed. ``Condition.doubt`` says that a comparison came out nearer than the
+errors of its sides: floats may have taken the other branch. It judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from symprop import term as t
+from symprop.expression import Expr
+from symprop.graph import FLOATS, Node, Reduce
+from symprop.ops.declare import reference
+from symprop.oracle import Array, Oracle, Point, context, run_with
+
+__all__ = ["Bounded", "Condition", "condition"]
+
+NEAR = 8  # a comparison is in doubt within so many times the errors of its sides
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The roots' arrays of ``Bounded``, and whether a comparison was too close to call."""
+
+    values: list[Array]
+    doubt: bool
+
+
+def condition(
+    roots: Sequence[Node | Expr],
+    values: Mapping[Any, Any],
+    precision: int = 60,
+    eps: float = 2.0**-52,
+    smallest: float = 2.0**-1022,
+) -> Condition:
+    """The roots with their bounds.
+
+    Args:
+        roots: nodes or expressions.
+        values: arrays by leaf, by expression or by name, as ``symprop.oracle.evaluate`` takes them.
+        precision: decimal digits.
+        eps, smallest: of the floats that are to be judged: the distance from 1 to the next one, and
+            the least normal one, of which a rounding costs at least as much.
+    """
+    scale = _Scale(context(precision), eps, smallest)
+    found = run_with(_Conditioned(scale), roots, values)
+    return Condition(found, scale.doubt)
+
+
+class _Scale:
+    """The arithmetic of one evaluation, and what it saw."""
+
+    def __init__(self, ctx: Any, eps: float, smallest: float) -> None:
+        self.ctx = ctx
+        self.eps = ctx.mpf(eps)
+        self.smallest = ctx.mpf(smallest)
+        self.doubt = False
+
+    def bounded(self, x: Any) -> Bounded:
+        if isinstance(x, Bounded):
+            return x
+        value = self.ctx.mpf(x)
+        return Bounded(self, value, self.ctx.zero, abs(value), abs(value))
+
+    def rounding(self, size: Any) -> Any:
+        """What one rounding of a number of that size costs."""
+        return max(size, self.smallest)
+
+
+class Bounded:
+    """A number; the bound of its error, in roundings; the sizes of what was added up to it; the
+    largest size on the way to it."""
+
+    __slots__ = ("error", "mass", "peak", "scale", "value")
+
+    def __init__(self, scale: _Scale, value: Any, error: Any, mass: Any, peak: Any) -> None:
+        self.scale, self.value, self.error = scale, value, error
+        self.mass, self.peak = mass, peak
+
+    def _made(self, value: Any, error: Any, other: Bounded) -> Bounded:
+        """What an operation made of this and another, rounded once."""
+        size = abs(value)
+        peak = max(size, self.peak, other.peak)
+        return Bounded(self.scale, value, error + self.scale.rounding(size), size, peak)
+
+    def _summed(self, value: Any, y: Bounded) -> Bounded:
+        mass = self.mass + y.mass
+        error = self.error + y.error + self.scale.rounding(mass)
+        return Bounded(self.scale, value, error, mass, max(abs(value), self.peak, y.peak))
+
+    def __add__(self, other: Any) -> Bounded:
+        y = self.scale.bounded(other)
+        if y.value == 0 and not y.error:
+            return self
+        if self.value == 0 and not self.error:
+            return y
+        return self._summed(self.value + y.value, y)
+
+    def __sub__(self, other: Any) -> Bounded:
+        return self + -self.scale.bounded(other)
+
+    def __mul__(self, other: Any) -> Bounded:
+        y = self.scale.bounded(other)
+        if y.value == 1 and not y.error:
+            return self
+        error = _times(self.error, y.value) + _times(y.error, self.value)
+        return self._made(self.value * y.value, error, y)
+
+    def __truediv__(self, other: Any) -> Bounded:
+        y = self.scale.bounded(other)
+        if y.value == 0:  # as floats have it; mpmath raises
+            infinite = self.scale.ctx.inf * y.scale.ctx.sign(self.value) if self.value else (
+                self.scale.ctx.nan)  # fmt: skip
+            return self._made(infinite, self.error, y)
+        value = self.value / y.value
+        return self._made(value, (self.error + _times(y.error, value)) / abs(y.value), y)
+
+    def __pow__(self, n: int) -> Bounded:
+        return self._made(self.value**n, _times(self.error, n * self.value ** (n - 1)), self)
+
+    def __neg__(self) -> Bounded:
+        return Bounded(self.scale, -self.value, self.error, self.mass, self.peak)
+
+    def __abs__(self) -> Bounded:
+        return Bounded(self.scale, abs(self.value), self.error, self.mass, self.peak)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other: Any) -> Bounded:
+        return self.scale.bounded(other) - self
+
+    def __rtruediv__(self, other: Any) -> Bounded:
+        return self.scale.bounded(other) / self
+
+    # --- comparisons ----------------------------------------------------------------------------
+
+    def _side(self, other: Any) -> Any:
+        """The value of the other side; whether floats may see them in another order is noted."""
+        y = self.scale.bounded(other)
+        slack = NEAR * self.scale.eps * (self.error + y.error)
+        if slack and y is not self and abs(self.value - y.value) <= slack:
+            self.scale.doubt = True
+        return y.value
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.value < self._side(other))
+
+    def __le__(self, other: Any) -> bool:
+        return bool(self.value <= self._side(other))
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(self.value > self._side(other))
+
+    def __ge__(self, other: Any) -> bool:
+        return bool(self.value >= self._side(other))
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.value == self._side(other))
+
+    def __ne__(self, other: object) -> bool:
+        return bool(self.value != self._side(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return self != 0
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __repr__(self) -> str:
+        return f"{mpmath.nstr(self.value, 8)}, off by {mpmath.nstr(self.error, 2)} roundings"
+
+
+class _Conditioned(Oracle):
+    """The oracle over ``Bounded`` numbers."""
+
+    def __init__(self, scale: _Scale) -> None:
+        super().__init__(scale.ctx)
+        self.scale = scale
+
+    def fresh(self) -> Oracle:
+        return _Conditioned(self.scale)
+
+    def number(self, x: Any) -> Any:
+        return self.scale.bounded(x)
+
+    def array(self, shape: Point, dtype: str) -> Array:
+        if dtype not in FLOATS:
+            return np.zeros(shape, np.int64)
+        out = np.empty(shape, object)
+        out.fill(self.scale.bounded(0))
+        return out
+
+    def empty(self, node: Reduce) -> Any:
+        found = super().empty(node)
+        return self.scale.bounded(found) if node.dtype in FLOATS else found
+
+    def function(self, fn: t.Function) -> Callable[..., Any]:
+        plain = super().function(fn)
+        if fn.name == "stop_gradient" or fn.name.startswith("cast_") or _bare(fn):
+            return plain
+        exact = reference(fn, self.ctx)
+
+        def bounded(*args: Any) -> Bounded:
+            points = [self.scale.bounded(a) for a in args]
+            at = [p.value for p in points]
+            value = exact(*at)
+            error = self.scale.rounding(abs(value))
+            for k, p in enumerate(points):
+                if p.error:
+                    error += _times(p.error, self.slope(exact, at, k))
+            peak = max([abs(value), *(p.peak for p in points)])
+            return Bounded(self.scale, value, error, abs(value), peak)
+
+        return bounded
+
+    def slope(self, exact: Callable[..., Any], at: list[Any], k: int) -> Any:
+        """The derivative in one argument, from one side where the other is outside."""
+        ctx = self.ctx
+        step = max(abs(at[k]), ctx.mpf(10) ** -(ctx.dps // 3)) * ctx.mpf(10) ** -(ctx.dps // 3)
+        values = [exact(*at[:k], at[k] + d, *at[k + 1 :]) for d in (-step, 0, step)]
+        sides = [(values[1] - values[0]) / step, (values[2] - values[1]) / step]
+        known = [abs(s) for s in sides if ctx.isfinite(s)]
+        return max(known, default=ctx.inf)
+
+
+def _bare(fn: t.Function) -> bool:
+    """Whether the oracle's own function takes ``Bounded`` numbers as they are."""
+    return fn.name in ("lt", "le", "eq", "ne", "not", "and", "or", "strong_mul", "inf", "nan", "pi")
+
+
+def _times(error: Any, slope: Any) -> Any:
+    """An error magnified by a slope: none stays none, whatever the slope."""
+    return error * abs(slope) if error else error

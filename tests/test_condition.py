@@ -1,0 +1,79 @@
+"""The bounds of rounding: floats keep within them, and they say so when they cannot know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from checking import evaluate_all
+from random_networks import Network
+
+import symprop as prop
+from symprop.condition import Bounded, condition
+
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
+X = np.array([0.3, 1.5, -2.0])
+
+
+def off(found: np.ndarray, bounds: np.ndarray, eps: float) -> float:
+    """The largest error of floats, in the bound of one unit an operation."""
+    worst = 0.0
+    for ours, b in zip(np.ravel(found), bounds.ravel(), strict=True):
+        error = abs(b.scale.ctx.mpf(float(ours)) - b.value)
+        worst = max(worst, float(error / (b.error * eps)) if b.error else float(error > 0))
+    return worst
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(6))
+def test_emitted_networks_keep_within_the_bounds_of_their_formulas(seed: int, dtype: str) -> None:
+    net = Network(seed)
+    values = net.data(seed)
+    rounded = {
+        k: np.float32(v) if np.asarray(v).dtype.kind == "f" else v for k, v in values.items()
+    }
+    roots = [net.loss, *prop.gradient(net.loss, net.wrt)]
+    function = prop.compile(roots, dtype=dtype, backend="numpy")
+    named = {k.name: v for k, v in rounded.items() if not isinstance(k, str)}
+    found = function({n: a for n, a in named.items() if n in function.inputs})
+    bounds = condition(roots, rounded, eps=EPS[dtype])
+    if bounds.doubt:
+        pytest.skip("a comparison of this network is too close to call")
+    for ours, b in zip(found, bounds.values, strict=True):
+        assert off(np.asarray(ours), b, EPS[dtype]) <= 8
+
+
+def test_values_are_those_of_the_oracle() -> None:
+    x = prop.input("x", 3)
+    roots = [prop.softmax(x), prop.sum(prop.where(x > 0, prop.log(x), prop.sin(x)))]
+    bounds = condition(roots, {"x": X})
+    for b, exact in zip(bounds.values, evaluate_all(roots, {"x": X}), strict=True):
+        np.testing.assert_allclose([float(v.value) for v in b.ravel()], np.ravel(exact), 1e-14)
+
+
+def test_cancellation_is_in_the_bound_and_a_stable_form_has_none() -> None:
+    x = prop.input("x", ())
+    naive, stable = 1 - prop.tanh(x) ** 2, prop.sech2(x)
+    found = [v.item() for v in condition([naive, stable], {"x": np.array(10.0)}).values]
+    assert found[0].error / found[0].value > 1e7
+    assert found[1].error / found[1].value < 2
+
+
+def test_what_was_given_is_exact_and_an_unused_branch_costs_nothing() -> None:
+    x = prop.input("x", ())
+    found = condition([x, prop.where(x > 0, x, prop.log(x))], {"x": np.array(2.0)})
+    assert [float(v.item().error) for v in found.values] == [0, 0]
+    assert not found.doubt
+
+
+def test_a_comparison_that_rounding_may_turn_is_in_doubt() -> None:
+    x = prop.input("x", ())
+    root = prop.where(prop.sin(x) > np.sin(0.5), 1.0, 0.0)
+    assert condition([root], {"x": np.array(0.5)}).doubt
+    assert not condition([root], {"x": np.array(0.6)}).doubt
+
+
+def test_overflow_on_the_way_shows_as_a_peak() -> None:
+    x = prop.input("x", ())
+    (found,) = condition([prop.log(prop.exp(x))], {"x": np.array(800.0)}).values
+    assert isinstance(found.item(), Bounded)
+    assert found.item().peak > np.finfo("float64").max
