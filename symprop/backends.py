@@ -5,7 +5,8 @@ made when it is asked for. ``BACKENDS`` is the table; ``default`` is what runs w
 named.
 
 Guarantees: what runs is what ``source`` shows; a package that is missing, or a machine or a device
-that cannot run the text, is an UnsupportedError that says how to mend it.
+that cannot run the text, is an UnsupportedError that says how to mend it (``check_installed`` asks
+for packages alone, before anything is made).
 """
 
 from __future__ import annotations
@@ -21,7 +22,18 @@ from symprop.errors import UnsupportedError, install, listed, quoted
 if TYPE_CHECKING:
     from codegen.llvm.native import Native
 
-__all__ = ["BACKENDS", "Backend", "Emitted", "NativeCode", "check_backend", "default"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Emitted",
+    "NativeCode",
+    "check_backend",
+    "check_installed",
+    "default",
+]
+
+# What of a package to install.
+VERSIONS = {"llvmlite": "llvmlite>=0.50", "numba": "numba>=0.68"}
 
 Runs = Callable[..., Any]
 
@@ -81,9 +93,7 @@ def _numba_build(source: str, name: str) -> Runs:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("numba", "llvmlite"):
             raise
-        raise UnsupportedError(
-            f'the backend "numba" needs the package numba: run  {install("numba")}'
-        ) from error
+        raise needs("numba", "numba") from error
 
 
 def _numba_cuda(program: Program) -> Emitted:
@@ -100,9 +110,7 @@ def _numba_cuda_build(source: str, name: str) -> Runs:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("numba", "numba_cuda", "llvmlite"):
             raise
-        raise UnsupportedError(
-            f'the backend "numba-cuda" needs the package numba: run  {install("numba>=0.68")}'
-        ) from error
+        raise needs("numba-cuda", "numba") from error
     except RuntimeError as error:
         raise UnsupportedError(
             'the backend "numba-cuda" needs a CUDA device, or Numba\'s simulator of one: set '
@@ -147,9 +155,7 @@ def _native(program: Program) -> Emitted:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "llvmlite":
             raise
-        raise UnsupportedError(
-            f'the backend "native" needs the package llvmlite: run  {install("llvmlite>=0.50")}'
-        ) from error
+        raise needs("native", "llvmlite") from error
     except NotImplementedError as error:
         raise UnsupportedError(str(error)) from error
 
@@ -168,6 +174,22 @@ def check_backend(backend: str) -> None:
         raise UnsupportedError(
             f"the backend {quoted(backend)} does not exist: choose one of {listed(BACKENDS)}"
         )
+
+
+def check_installed(backend: str) -> None:
+    """Refuse a backend that cannot run here since a package is missing; its text can be made all
+    the same."""
+    check_backend(backend)
+    for package in BACKENDS[backend].needs:
+        if find_spec(package) is None:
+            raise needs(backend, package)
+
+
+def needs(backend: str, package: str) -> UnsupportedError:
+    """The error for a package that is not installed."""
+    return UnsupportedError(
+        f'the backend "{backend}" needs the package {package}: run  {install(VERSIONS[package])}'
+    )
 
 
 @cache

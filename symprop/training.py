@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symprop.arguments import arguments
-from symprop.backends import default
+from symprop.backends import check_installed, default
 from symprop.clipping import Clip
 from symprop.errors import DeclarationError, ShapeError, quoted
 from symprop.expression import Expr
@@ -125,8 +125,12 @@ class TrainingStep:
 
         With `check_finite`, data that is not finite is refused and a loss that is not finite
         stops the training.
+
+        Raises UnsupportedError for a backend that does not exist, or whose package is not
+        installed; `source` gives its text all the same.
         """
         chosen = default() if backend is None else backend
+        check_installed(chosen)
         return Trainer(self, chosen, dtype, seed, check_finite)
 
     def finished(self, means: Mapping[str, float]) -> dict[str, float]:

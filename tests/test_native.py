@@ -378,5 +378,6 @@ def test_without_llvmlite_one_sentence_says_what_to_install(
     monkeypatch.delitem(sys.modules, "llvmlite.binding", raising=False)
     x = prop.input("x", "batch")
     f = prop.compile(x * 2, backend="native")
-    with pytest.raises(UnsupportedError, match=r"run  python -m pip install .*llvmlite"):
-        f(x=np.ones(2, np.float32))
+    for act in (lambda: digits_step().compile("native"), lambda: f(x=np.ones(2, np.float32))):
+        with pytest.raises(UnsupportedError, match=r"run  python -m pip install .*llvmlite"):
+            act()

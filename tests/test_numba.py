@@ -17,6 +17,7 @@ from backend_checks import (
     check_model,
     check_random_network,
     check_training,
+    digits_step,
 )
 from peers.models import CASES
 
@@ -80,8 +81,15 @@ def test_inputs_may_be_read_only_and_are_left_alone() -> None:
 
 def test_without_numba_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
+    said = (
+        r'^the backend "numba" needs the package numba: run  python -m pip install "numba>=0.68"$'
+    )
+    step = digits_step()
+    with pytest.raises(UnsupportedError, match=said):
+        step.compile("numba")  # not at the first step
     x = prop.input("x", "batch")
     f = prop.compile(x * 2, backend="numba")
     assert "@njit" in f.source()  # the text can be read all the same
-    with pytest.raises(UnsupportedError, match=r"run  python -m pip install numba$"):
+    assert "@njit" in step.source("numba")
+    with pytest.raises(UnsupportedError, match=said):
         f(x=np.ones(2, np.float32))
