@@ -15,9 +15,10 @@ import numpy as np
 from codegen.index import Ix
 from symprop import graph
 from symprop import term as t
-from symprop.errors import DeclarationError, ShapeError, quoted
+from symprop.errors import DeclarationError, ShapeError, listed, quoted
 from symprop.expression import Expr, describe, normal_axis, sources
 from symprop.graph import IndexOf
+from symprop.initialize import BY_NAME
 from symprop.make import fresh, make
 from symprop.shapes import check_dtype, check_name, parse_dims
 
@@ -56,12 +57,13 @@ def indices(name: str, dims: Any, below: int) -> Expr:
 
 
 def parameter(name: str, dims: Any, init: Any, dtype: str = "float") -> Expr:
-    """A value that training changes; ``init`` is an initializer or an array of its shape."""
+    """A value that training changes; ``init`` is an initializer, the name of one as a layer takes
+    it ("he"), a number or an array of its shape."""
     check_name(name, "a parameter")
     sizes, axes = parse_dims(dims, quoted(name))
-    _check_init(name, sizes, init)
+    start = _start(name, sizes, init)
     return Expr(
-        graph.new_leaf("parameter", name, sizes, check_dtype(dtype, quoted(name)), axes, init=init)
+        graph.new_leaf("parameter", name, sizes, check_dtype(dtype, quoted(name)), axes, init=start)
     )
 
 
@@ -69,28 +71,32 @@ def state(name: str, dims: Any = (), init: Any = 0.0, dtype: str = "float") -> E
     """A value that steps carry on but training does not differentiate (slots, averages)."""
     check_name(name, "a state")
     sizes, axes = parse_dims(dims, quoted(name))
-    _check_init(name, sizes, init)
+    start = _start(name, sizes, init)
     return Expr(
-        graph.new_leaf("state", name, sizes, check_dtype(dtype, quoted(name)), axes, init=init)
+        graph.new_leaf("state", name, sizes, check_dtype(dtype, quoted(name)), axes, init=start)
     )
 
 
-def _check_init(name: str, sizes: tuple[Ix, ...], init: Any) -> None:
+def _start(name: str, sizes: tuple[Ix, ...], init: Any) -> Any:
+    """What a leaf starts from: an initializer, a number or an array that fits it."""
     if any(s.value is None for s in sizes):
         raise DeclarationError(
             f"{quoted(name)} must have fixed sizes, but one is free: write word=number"
         )
-    if callable(init) or isinstance(init, int | float):
-        return
-    if isinstance(init, str):
+    if isinstance(init, str) and init in BY_NAME:
+        return BY_NAME[init]
+    if isinstance(init, str) or init is None:
         raise DeclarationError(
-            f"the start of {quoted(name)} must be an array or an initializer such as prop.He(), "
-            f"but is {quoted(init)}"
+            f"the start of {quoted(name)} must be an array, an initializer such as prop.He() or "
+            f"the name of one, {listed(BY_NAME)}, but is {quoted(init)}"
         )
+    if callable(init) or isinstance(init, int | float):
+        return init
     found = np.shape(init)
     expected = tuple(s.value for s in sizes)
     if found != expected:
         raise ShapeError(f"the initial array of {quoted(name)} is {found}, expected {expected}")
+    return init
 
 
 def scalar(name: str, default: float | None = None) -> Expr:

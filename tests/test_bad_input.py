@@ -310,7 +310,8 @@ def test_options_that_do_not_exist() -> None:
     refuses(lambda: prop.compile(x, backend="fortran"), "fortran", "numpy")
     refuses(lambda: prop.compile(x, dtype="float8"), "float8", "float32")
     refuses(lambda: prop.input("x", 3, dtype="text"), "x", "text")
-    refuses(lambda: prop.parameter("w", (2, 3), init="best"), "w", "best")
+    refuses(lambda: prop.parameter("w", (2, 3), init="best"), "w", "best", "'he'", "'glorot'")
+    refuses(lambda: prop.parameter("w", (2, 3), init=None), "w", "None", "prop.He()")
     refuses(lambda: prop.parameter("w", (2, 3), init=np.ones((3, 2))), "w")
     refuses(lambda: prop.labels("y", "batch", classes=0), "y")
 

@@ -140,6 +140,15 @@ def test_a_layer_takes_every_name_and_equal_seeds_give_equal_weights() -> None:
             assert (other["d.weight"] != first["d.weight"]).any()
 
 
+@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("declared", [prop.parameter, prop.state])
+def test_a_declaration_takes_every_name_that_a_layer_takes(declared: Any, name: str) -> None:
+    by_name, by_object = (
+        prop.initial_values(declared("w", (3, 4), init), seed=3) for init in (name, BY_NAME[name])
+    )
+    np.testing.assert_array_equal(by_name["w"], by_object["w"])
+
+
 @every_random
 def test_a_vector_has_no_fans(make: Any) -> None:
     with pytest.raises(DeclarationError, match="Zeros"):
