@@ -256,6 +256,7 @@ def digits(epochs: int, batch_size: int, seed: int, rate: float, out: Path) -> N
     """Train a 64-64-10 network on scikit-learn's handwritten digits."""
     from symprop import checkpoint
     from symprop import digits as example
+    from symprop.commands import counted
 
     warn_of(out)
     data = example.load(seed)
@@ -269,8 +270,8 @@ def digits(epochs: int, batch_size: int, seed: int, rate: float, out: Path) -> N
     try:
         history = trainer.fit(data.train, epochs=epochs, batch_size=batch_size, seed=seed)
     except KeyboardInterrupt:
-        interrupted(f" after {trainer.history.epochs} epochs, nothing written")
-    typer.echo(f"after {history.epochs} epochs: training loss {history['loss'][-1]:.4f}")
+        interrupted(f" after {counted(trainer.history.epochs)}, nothing written")
+    typer.echo(f"after {counted(history.epochs)}: training loss {history['loss'][-1]:.4f}")
     typer.echo(f"test accuracy {trainer.evaluate(data.test)['accuracy']:.4f}")
     files = example.trained_files(trainer)
     checkpoint.write_folder(out, files)

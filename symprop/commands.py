@@ -209,7 +209,7 @@ def train(file: ModelFile, run: Run, fit: Fit, quiet: bool) -> Answer:
         **options,
     )
     last = {name: values[-1] for name, values in history.items()}
-    lines = [f"after {history.epochs} epoch{'s' * (history.epochs != 1)}: {numbers(last)}"]
+    lines = [f"after {counted(history.epochs)}: {numbers(last)}"]
     written: list[str] = []
     if fit.out is not None:
         files = trained_files(trainer)
@@ -241,6 +241,11 @@ def export(file: ModelFile, run: Run, to: To) -> Answer:
         sample = some_examples(trainer, sample, SAMPLE, run.seed)
     done = trainer.export(to.folder, to.target, to.name, sample)
     return Answer(str(done), done.to_json())
+
+
+def counted(epochs: int) -> str:
+    """1 epoch, 2 epochs."""
+    return f"{epochs} epoch{'s' * (epochs != 1)}"
 
 
 def numbers(entry: Mapping[str, float]) -> str:

@@ -232,6 +232,7 @@ def test_the_machine_code_is_timed_and_right() -> None:
     found = run.run(chosen(["tiny"]), OURS, 1, said.append)
     (row,) = found.rows
     assert len(said) == len(OURS) + 1
+    assert said[-1].startswith("tiny: 1 round of native run(n), ")
     for name in OURS:
         figures = row.of(name)
         assert not figures.failed
@@ -330,6 +331,11 @@ def test_a_failure_is_in_the_table_and_its_reason_below() -> None:
 def test_a_busy_machine_is_said_to_be_busy() -> None:
     assert "busy" not in report.markdown(made_up())
     assert "busy" in report.markdown(replace(made_up(), load=(2.0, 3.0)))
+
+
+def test_one_round_is_not_said_to_be_several() -> None:
+    assert "Adam, 3 rounds in turns" in report.markdown(made_up())
+    assert "Adam, 1 round in turns" in report.markdown(replace(made_up(), rounds=1))
 
 
 def test_markdown_has_one_width_a_table_and_shows_signs_as_they_are() -> None:

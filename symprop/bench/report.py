@@ -119,12 +119,17 @@ def microseconds(seconds: float) -> str:
 # --- what stands under the tables ----------------------------------------------------------------
 
 
+def counted(rounds: int) -> str:
+    """1 round, 2 rounds."""
+    return f"{rounds} round{'s' * (rounds != 1)}"
+
+
 def notes(report: Report) -> list[str]:
     """What the figures depend on, and what is not there."""
     machine = "; ".join(f"{name}: {text}" for name, text in report.machine.items())
     versions = ", ".join(f"{name} {text}" for name, text in report.versions.items())
     how = (
-        f"One thread on one core, float32, Adam, {report.rounds} rounds in turns in one process. "
+        f"One thread on one core, float32, Adam, {counted(report.rounds)} in turns in one process. "
         "The limit is the time of the products of matrices, counted by hand, at the speed at which "
         f"this core does nothing but multiply and add: {peaks(report)}."
     )

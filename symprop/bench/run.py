@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from symprop.bench.record import Figures, First, Report, Row, Step, plain
+from symprop.bench.report import counted
 from symprop.bench.systems import SYSTEMS, missing
 from symprop.bench.workloads import Workload, case
 
@@ -117,7 +118,8 @@ def row(folder: Path, workload: Workload, systems: Sequence[str], rounds: int, s
     ready = [name for name in systems if not figures[name].failed]
     peak = None
     if ready:
-        say(f"{workload.name}: {rounds} rounds of {', '.join(SYSTEMS[n].title for n in ready)}")
+        titles = ", ".join(SYSTEMS[n].title for n in ready)
+        say(f"{workload.name}: {counted(rounds)} of {titles}")
         try:
             answer = ask(folder, "turns", workload, ready, rounds)
         except ChildError as error:
