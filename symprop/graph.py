@@ -36,12 +36,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
 from codegen.index import Guard, Ix, Loop, as_ix, constant
+from symprop.errors import UnsupportedError
 from symprop.term import Term
 
 Op = Literal["sum", "max", "min"]
@@ -97,6 +98,19 @@ class Node:
     def high(self) -> Ix:
         """Greatest value of an integer node."""
         return _integer_bounds(self)[1]
+
+    def __copy__(self) -> Node:
+        """Itself, as of every value that does not change: a second one would be another value."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Node:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError(
+            "an expression cannot be pickled, since a value is one object in a process: declare it "
+            "again where it is needed, and keep weights with trainer.save(path)"
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name or self.digest.hex()[:6]} {list(self.dims)}>"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -283,6 +284,27 @@ class Trainer:
         from symprop.export import export
 
         return export(self._runner, folder, target, name, sample)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Trainer:
+        """A trainer of the same step with copies of all arrays and of the history; data that is
+        bound to this one is not bound to it."""
+        twin = Trainer(self.training_step, self.backend, self.dtype, 0, self._runner.check_finite)
+        twin.restore(self.snapshot())
+        twin.history = deepcopy(self.history, memo)
+        memo[id(self)] = twin
+        return twin
+
+    def __copy__(self) -> Trainer:
+        raise UnsupportedError(
+            "a copy of a trainer has weights of its own: call copy.deepcopy, or trainer.snapshot() "
+            "for the weights alone"
+        )
+
+    def __reduce__(self) -> Any:
+        raise UnsupportedError(
+            "a trainer holds machine code and expressions, which cannot be pickled: keep its "
+            "weights with trainer.save(path), or the compiled step with trainer.export(folder)"
+        )
 
     def _take(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         with interrupts_held():

@@ -1,5 +1,7 @@
 """Training: seeds, splits, metrics, interrupts, files, and the errors of data."""
 
+import copy
+import pickle
 import signal
 from pathlib import Path
 from typing import Any
@@ -198,6 +200,45 @@ def test_snapshots_are_copies_and_come_back() -> None:
             trainer.restore(wrong)  # type: ignore[arg-type]
     for name, array in changed.items():
         np.testing.assert_array_equal(array, trainer.parameters[name])
+
+
+@backends.every_backend
+def test_a_deep_copy_is_a_trainer_of_its_own(backend: str) -> None:
+    own = step().compile(backend, seed=1)
+    own.fit(blobs(), epochs=2, batch_size=16)
+    twin = copy.deepcopy({"best": own})["best"]
+    assert dict(twin.history) == dict(own.history)
+    before = own.snapshot()
+    losses = [twin.step(blobs()) for _ in range(3)]
+    assert all(np.array_equal(array, before[n]) for n, array in own.snapshot().items())
+    assert [own.step(blobs()) for _ in range(3)] == losses
+    for name, array in own.snapshot().items():
+        assert np.array_equal(twin.snapshot()[name], array)
+    own.bind(blobs())
+    with pytest.raises(DataError, match="no data is bound"):
+        copy.deepcopy(own).step()
+
+
+def test_what_holds_code_or_expressions_is_not_pickled_and_says_what_to_do() -> None:
+    recipe = step()
+    trainer = recipe.compile()
+    for act in (lambda: pickle.dumps(trainer), lambda: pickle.dumps({"t": trainer})):
+        with pytest.raises(UnsupportedError, match=r"cannot be pickled: .*trainer\.save\(path\)"):
+            act()
+    for thing in (recipe, recipe.loss, prop.compile(recipe.loss)):
+        with pytest.raises(UnsupportedError, match=r"an expression cannot be pickled"):
+            pickle.dumps(thing)
+    with pytest.raises(UnsupportedError, match=r"call copy\.deepcopy"):
+        copy.copy(trainer)
+
+
+def test_a_copy_of_an_expression_or_a_layer_is_the_same_value() -> None:
+    x = prop.input("x", "batch feature=4")
+    net = prop.Dense(3, name="d")
+    y = net(x)
+    assert copy.deepcopy(y).node is copy.copy(y).node is y.node
+    assert copy.deepcopy(net)(x).node is y.node
+    assert prop.compile([y, copy.deepcopy(y)]).inputs == prop.compile(y).inputs
 
 
 def test_a_bare_loop_trains_without_a_trainer() -> None:
