@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from symprop.data import Arrays
-from symprop.errors import DataError, quoted
+from symprop.errors import DataError, KindError, quoted
 
 __all__ = [
     "Cut",
@@ -29,6 +29,7 @@ __all__ = [
     "check_again",
     "check_count",
     "check_iterable",
+    "check_seed",
     "split_examples",
 ]
 
@@ -206,8 +207,28 @@ class Totals:
 
 def check_count(name: str, value: Any) -> None:
     """Refuse what is not a positive whole number."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise DataError(f"{name} must be a positive whole number, but is {quoted(value)}")
+    wanted = f"{name} must be a positive whole number"
+    check_whole(wanted, value)
+    if value < 1:
+        raise DataError(f"{wanted}, but is {value}")
+
+
+def check_seed(value: Any) -> None:
+    """Refuse what is no seed of `codegen.philox`."""
+    wanted = "seed must be a whole number from 0 to 2**64 - 1"
+    check_whole(wanted, value)
+    if not 0 <= value < 1 << 64:
+        raise DataError(f"{wanted}, but is {quoted(value)}")
+
+
+def check_whole(wanted: str, value: Any) -> None:
+    """Refuse what is not a whole number; `wanted` begins the sentence."""
+    if isinstance(value, str):
+        cure = f": write {value} without quotes" if value.isascii() and value.isdigit() else ""
+        raise KindError(f"{wanted}, but is the text {quoted(value)}{cure}")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        kind = type(value).__name__
+        raise KindError(f"{wanted}, but is {quoted(value)} of type {quoted(kind)}")
 
 
 def split_examples(

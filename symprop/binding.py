@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codegen.aligned import aligned_copy
-from symprop.batches import check_count
+from symprop.batches import check_count, check_seed
 from symprop.data import Arrays
 from symprop.errors import DataError, quoted
 from symprop.native_loop import native_loop
@@ -51,9 +51,7 @@ class Binding:
         shuffle: bool,
         seed: int,
     ) -> None:
-        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-        if not whole or not 0 <= seed < 1 << 64:
-            raise DataError(f"seed must be a whole number from 0 to 2**64 - 1, not {quoted(seed)}")
+        check_seed(seed)
         if batch_size is None and shuffle:
             raise DataError("shuffle is for whole arrays: say batch_size, or bind one batch")
         prepared = runner.prepare(runner.step, data)

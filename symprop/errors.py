@@ -15,6 +15,7 @@ from collections.abc import Iterable
 __all__ = [
     "DataError",
     "DeclarationError",
+    "KindError",
     "ShapeError",
     "SympropError",
     "UnsupportedError",
@@ -42,6 +43,10 @@ class DeclarationError(SympropError, ValueError):
 
 class DataError(SympropError, ValueError):
     """An array, a mapping of arrays or a file, handed in at run time, that does not fit."""
+
+
+class KindError(DataError, TypeError):
+    """An argument of another type than it must have, such as a text for a number."""
 
 
 class UnsupportedError(SympropError, NotImplementedError):

@@ -24,11 +24,12 @@ from symprop.batches import (
     check_again,
     check_count,
     check_iterable,
+    check_seed,
     split_examples,
 )
 from symprop.callbacks import checked, hears_batches
 from symprop.data import Arrays
-from symprop.errors import DataError, quoted
+from symprop.errors import DataError
 from symprop.history import VALIDATION, History
 from symprop.native_loop import native_loop
 from symprop.progress import Progress, interrupts_held
@@ -69,9 +70,7 @@ class Plan:
             value = getattr(self, name)
             if value is not None:
                 check_count(name, value)
-        seed = self.seed
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise DataError(f"seed must be a whole number from 0 up, but is {quoted(seed)}")
+        check_seed(self.seed)
         if self.validation_data is not None and self.validation_split:
             raise DataError("give validation_split or validation_data, not both")
 

@@ -316,6 +316,37 @@ def test_options_that_do_not_exist() -> None:
     refuses(lambda: prop.labels("y", "batch", classes=0), "y")
 
 
+COUNTS: dict[str, Callable[[Any, Any], object]] = {
+    "epochs": lambda t, n: t.fit(data(), epochs=n),
+    "batch_size": lambda t, n: t.fit(data(), batch_size=n),
+    "first_epoch": lambda t, n: t.fit(data(), first_epoch=n),
+    "steps_per_epoch": lambda t, n: t.fit([data()], steps_per_epoch=n),
+    "batch_size ": lambda t, n: t.bind(data(), batch_size=n),
+    "batch_size  ": lambda t, n: t.evaluate(data(), batch_size=n),
+    "the number of steps": lambda t, n: (t.bind(data()), t.run(n)),
+    "seed": lambda t, n: t.fit(data(), seed=n),
+    "seed ": lambda t, n: t.bind(data(), batch_size=2, shuffle=True, seed=n),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_what_is_no_whole_number_is_refused_with_what_it_is(name: str) -> None:
+    trainer = classifier()
+    before = trainer.snapshot()
+    for wrong, words in (
+        ("32", ["is the text '32': write 32 without quotes"]),
+        ("many", ["is the text 'many'"]),
+        (32.0, ["'32.0' of type 'float'"]),
+        (True, ["'True' of type 'bool'"]),
+        ([32], ["of type 'list'"]),
+    ):
+        refuses(lambda wrong=wrong: COUNTS[name](trainer, wrong), name.strip(), *words)
+        with pytest.raises(TypeError):
+            COUNTS[name](trainer, wrong)
+    refuses(lambda: COUNTS[name](trainer, -1), name.strip(), "-1")
+    assert all(np.array_equal(a, before[n]) for n, a in trainer.snapshot().items())
+
+
 # --- Parameters ---------------------------------------------------------------------------------
 
 
