@@ -47,6 +47,9 @@ class OpSymbol(sympy.Function):  # type: ignore[misc]
         partial = self.function.partial(argindex - 1)
         return sympy.S.Zero if partial is None else to_sympy(partial, self.args)
 
+    def _eval_evalf(self, prec: int) -> None:
+        """No number: mpmath may have another function, or a constant, of the same name."""
+
 
 class select_(sympy.Function):  # type: ignore[misc]  # noqa: N801
     """select_(c, a, b): a where c holds, else b; each branch is differentiated alone."""

@@ -23,7 +23,7 @@ from codegen.functions import FUNCTIONS, python_callable
 from symprop import term as tm
 from symprop.errors import DeclarationError
 from symprop.formula import from_sympy
-from symprop.ops.declare import REGISTRY, ElementwiseOp, define, where_symbolic
+from symprop.ops.declare import REGISTRY, Convention, ElementwiseOp, define, where_symbolic
 from symprop.ops.domain import Interval, NonNegative, Positive, Reals
 from symprop.ops.reference import PRIMITIVES, difference, evaluate, reference, settled
 from symprop.term import Call, Num, Prod, Read, Sum, Term
@@ -124,6 +124,11 @@ def test_says_what_it_is(op: ElementwiseOp) -> None:
     assert repr(op) == f"<op {op.name}({', '.join(op.declaration.arguments)})>"
 
 
+def is_slope_of_floor(e: Any) -> bool:
+    """SymPy leaves the derivative of floor as it is: it is 0 but at the jumps."""
+    return isinstance(e, sympy.Derivative | sympy.Subs) and e.has(sympy.floor)
+
+
 @every_op
 def test_the_chosen_derivative_is_that_of_the_formula(op: ElementwiseOp) -> None:
     """SymPy differentiates the definition; the two agree at 60 digits."""
@@ -131,6 +136,7 @@ def test_the_chosen_derivative_is_that_of_the_formula(op: ElementwiseOp) -> None
     for i, chosen in enumerate(op.chosen):
         by_sympy = op.definition.diff(op.symbols[i])
         by_sympy = by_sympy.doit().replace(sympy.Heaviside, lambda x, *_: x * 0)
+        by_sympy = by_sympy.replace(is_slope_of_floor, lambda e: sympy.Integer(0)).doit()
         theirs = from_sympy(by_sympy, {s: tm.read(k) for k, s in enumerate(op.symbols)})
         assert difference(theirs, chosen, op.domains, decades=1.5) is None
 
@@ -168,6 +174,8 @@ def test_the_reference_has_its_digits(op: ElementwiseOp) -> None:
     for point in grid(op, 24, 60, *EXTREMES):
         value = op.reference(CTX, *point)
         better = op.reference(fine, *point)
+        if value == better and fine.isinf(better):
+            continue
         assert abs(fine.mpf(value) - better) <= abs(better) * fine.mpf(10) ** -56
 
 
@@ -194,6 +202,7 @@ ULPS: dict[str, tuple[float, float, float, float]] = {
     "square": (1, 0, 0, 0),
     "abs": (0, 0, 0, 0),
     "sign": (0, 0, 0, 0),
+    "floor": (0, 0, 0, 0),
     "relu": (0, 0, 0, 0),
     "leaky_relu": (1, 1, 0, 0),
     "sin": (1, 1, 1, 1),
@@ -205,13 +214,34 @@ ULPS: dict[str, tuple[float, float, float, float]] = {
     "log_sigmoid": (2, 3, 4, 60),
     "silu": (4, 30, 60, 60),
     "elu": (2, 1, 1, 1),
-    "gaussian": (800, 800, 800, 800),  # 4 with a row of its own in the table of functions
-    "erf": (1, 800, 800, 800),
-    "erfc": (4, 800, 800, 800),
+    "gaussian": (3, 4, 4, 6),
+    "erf": (1, 4, 5, 5),
+    "erfc": (4, 4, 5, 5),
     "normal_pdf": (4, 5, 40, 60),
     "normal_cdf": (4, 4, 5, 40),
     "gelu": (5, 40, 40, 60),
     "gelu_tanh": (800, 900, 1100, 1400),  # sigmoid of a rounded cubic: its size in ulps
+    "hard_tanh": (0, 0, 0, 0),
+    "hard_sigmoid": (2, 1, 0, 0),
+    "hard_swish": (3, 3, 1, 0),
+    "hard_shrink": (0, 0, 0, 0),
+    "soft_shrink": (1, 0, 0, 0),
+    "threshold": (0, 0, 0, 0),
+    "celu": (2, 1, 1, 1),
+    "selu": (2, 2, 2, 2),
+    "softsign": (2, 4, 5, 7),
+    "mish_share": (3, 5, 8, 12),
+    "mish_share_slope": (5, 8, 12, 15),
+    "mish": (3, 6, 8, 10),
+    "reciprocal": (1, 2, 3, 3),
+    "rsqrt": (2, 2, 3, 4),
+    "cbrt": (2, 4, 8, 14),
+    "exp2": (1, 2, 3, 4),
+    "log2": (2, 2, 2, 3),
+    "logit": (2, 2, 3, 4),
+    "norm_root": (1, 2, 4, 6),
+    "ceil": (0, 0, 0, 0),
+    "round": (0, 0, 0, 0),
 }
 """The worst error of the value and of three derivatives, in units in the last place."""
 
@@ -280,31 +310,42 @@ def test_nothing_is_nan_inside_the_domain(op: ElementwiseOp) -> None:
 # --- conventions at kinks -----------------------------------------------------------------------
 
 
+CONVENTIONS = [(op, c) for op in REGISTRY.values() for c in op.declaration.conventions]
+
+
+@pytest.mark.parametrize(
+    ("op", "said"), CONVENTIONS, ids=[f"{op.name}-{c.at}" for op, c in CONVENTIONS]
+)
+def test_convention(op: ElementwiseOp, said: Convention) -> None:
+    """What an op says of a point is so, in floats and at 60 digits."""
+
+    def number(word: Any) -> float:
+        return float(op.parameters.get(word, word) if isinstance(word, str) else word)
+
+    at = [number(x) for x in said.at]
+    wanted = [] if said.value is None else [(itself(op), number(said.value))]
+    wanted += [(tm.diff(itself(op), k), number(x)) for k, x in enumerate(said.slopes)]
+    for t, value in wanted:
+        assert in_floats(t, at) == value
+        if all(map(math.isfinite, at)):
+            assert float(exactly(t, *at)) == value
+
+
 @pytest.mark.parametrize(
     ("op", "args", "slopes"),
     [
-        (ops.relu, (0,), (0,)),
-        (ops.abs, (0,), (0,)),
-        (ops.sign, (0,), (0,)),
-        (ops.leaky_relu, (0,), (0.01,)),
-        (ops.elu, (0,), (1,)),
-        (ops.maximum, (2, 2), (0.5, 0.5)),
-        (ops.minimum, (2, 2), (0.5, 0.5)),
         (ops.maximum, (2, 3), (0, 1)),
         (ops.minimum, (2, 3), (1, 0)),
-        (ops.clip, (1, 1, 2), (1, 0, 0)),
-        (ops.clip, (2, 1, 2), (1, 0, 0)),
         (ops.clip, (0, 1, 2), (0, 1, 0)),
         (ops.clip, (3, 1, 2), (0, 0, 1)),
         (ops.clip, (3, 2, 1), (0, 0, 1)),
-        (ops.power, (0, 0), (0, 0)),
-        (ops.power, (0, 1), (1, 0)),
         (ops.power, (0, 2), (0, 0)),
-        (ops.sqrt, (0,), (math.inf,)),
     ],
     ids=str,
 )
-def test_convention(op: ElementwiseOp, args: tuple[float, ...], slopes: tuple[float, ...]) -> None:
+def test_beside_a_kink(
+    op: ElementwiseOp, args: tuple[float, ...], slopes: tuple[float, ...]
+) -> None:
     for k, slope in enumerate(slopes):
         t = tm.diff(itself(op), k)
         assert in_floats(t, [float(a) for a in args]) == slope

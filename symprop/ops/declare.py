@@ -29,16 +29,18 @@ import sympy
 from symprop import formula as fm
 from symprop import term as tm
 from symprop.errors import DeclarationError, quoted
-from symprop.ops.domain import Bound, Interval, Reals
+from symprop.ops.domain import Bound, Convention, Interval, Reals
 from symprop.ops.forms import Formula, as_function, check_name, signature
 from symprop.ops.reference import difference, reference
 from symprop.term import Call, Function, Num, Term
 
 __all__ = [
     "REGISTRY",
+    "Convention",
     "ElementwiseOp",
     "define",
     "elementwise",
+    "infinity",
     "reference",
     "strong_mul",
     "where_symbolic",
@@ -69,6 +71,7 @@ class Declaration:
     range: tuple[Bound, Bound] | Callable[..., tuple[Bound, Bound]] = (None, None)
     range_open: tuple[bool, bool] = (False, False)
     finite: bool | Callable[..., bool] = False
+    conventions: tuple[Convention, ...] = ()
     doc: str = ""
     source: str = ""
     kind: str = "float"
@@ -310,6 +313,11 @@ def where_symbolic(c: Any, a: Any, b: Any) -> Any:
 def strong_mul(g: Any, d: Any) -> Any:
     """g*d of symbolic scalars; in floats exactly 0 where g is 0, also when d overflows."""
     return fm.symbol_of(tm.STRONG_MUL)(fm.exact(g), fm.exact(d))
+
+
+def infinity() -> Any:
+    """Positive infinity as a symbolic scalar, for conditions on it."""
+    return fm.symbol_of(tm.INFINITY)()
 
 
 def expanded(expr: Any) -> Any:

@@ -1,6 +1,6 @@
 """Where an op is defined: real intervals, with points to test at.
 
-In: bounds. Out: `Interval`, and the four intervals the library uses.
+In: bounds. Out: `Interval`, and the four intervals the library uses; `Convention`.
 Guarantees: the points are always the same ones, inside, and of all sizes.
 """
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-__all__ = ["AboveMinusOne", "Bound", "Interval", "NonNegative", "Positive", "Reals"]
+__all__ = [
+    "AboveMinusOne", "Bound", "Convention", "Interval", "NonNegative", "Positive", "Reals",
+]  # fmt: skip
 
 Bound: TypeAlias = Fraction | int | None
 
@@ -48,6 +50,20 @@ class Interval:
             if x in self:
                 out.append(x)
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """What holds at a point where mathematics leaves a choice, as a reader is told it.
+
+    ``at``: the arguments there; ``slopes``: the partial derivatives; ``value``: the value, where
+    that is chosen, too. Each is a number, "inf", "-inf" or the name of a parameter of the op.
+    """
+
+    says: str
+    at: tuple[Fraction | float | str, ...]
+    slopes: tuple[Fraction | float | str, ...]
+    value: Fraction | float | str | None = None
 
 
 Reals = Interval()

@@ -19,7 +19,7 @@ from typing import Any
 
 import sympy
 
-from symprop.ops.declare import ElementwiseOp, elementwise, strong_mul
+from symprop.ops.declare import Convention, ElementwiseOp, elementwise, strong_mul
 from symprop.ops.declare import where_symbolic as where
 from symprop.ops.domain import AboveMinusOne, NonNegative, Positive, Reals
 from symprop.term import power as raised
@@ -73,6 +73,7 @@ sqrt: ElementwiseOp = elementwise(
     domain=NonNegative,
     range=(0, None),
     native=("sqrt",),
+    conventions=(Convention("sqrt'(0) = inf", at=(0,), slopes=("inf",)),),
     doc="Square root; its derivative at 0 is +inf.",
     source="DLMF 4.2.26",
 )
@@ -100,6 +101,10 @@ power: ElementwiseOp = elementwise(
     derivative=_power_slope,
     domain=(Positive, Reals),
     native=("power",),
+    conventions=(
+        Convention("0**0 = 1, its derivatives 0", at=(0, 0), value=1, slopes=(0, 0)),
+        Convention("the derivative of 0**y in y is 0", at=(0, 1), slopes=(1, 0)),
+    ),
     doc="x to the real power y, for x > 0 (for x < 0 NaN unless y is whole; x**0 is 1). "
     "The derivative in y is 0 at x = 0.",
     source="DLMF 4.2.26",
@@ -115,6 +120,7 @@ abs: ElementwiseOp = elementwise(
     finite=True,
     kind="same",
     native=(sympy.Abs,),
+    conventions=(Convention("abs'(0) = 0", at=(0,), slopes=(0,)),),
     doc="Absolute value; its derivative at 0 is 0.",
     source="definition",
 )
@@ -127,6 +133,7 @@ sign: ElementwiseOp = elementwise(
     finite=True,
     kind="same",
     native=(sympy.sign,),
+    conventions=(Convention("sign'(0) = 0", at=(0,), slopes=(0,)),),
     doc="-1, 0 or 1; its derivative is 0 everywhere.",
     source="definition",
 )
@@ -143,6 +150,13 @@ maximum: ElementwiseOp = elementwise(
     finite=True,
     kind="same",
     native=(sympy.Max,),
+    conventions=(
+        Convention(
+            "half of maximum' to each of two equal arguments",
+            at=(2, 2),
+            slopes=(Fraction(1, 2), Fraction(1, 2)),
+        ),
+    ),
     doc="The larger of two numbers, NaN if one is; a tie gives half of the derivative to each.",
     source="definition",
 )
@@ -154,6 +168,13 @@ minimum: ElementwiseOp = elementwise(
     finite=True,
     kind="same",
     native=(sympy.Min,),
+    conventions=(
+        Convention(
+            "half of minimum' to each of two equal arguments",
+            at=(2, 2),
+            slopes=(Fraction(1, 2), Fraction(1, 2)),
+        ),
+    ),
     doc="The smaller of two numbers, NaN if one is; a tie gives half of the derivative to each.",
     source="definition",
 )
@@ -173,9 +194,24 @@ clip: ElementwiseOp = elementwise(
     finite=True,
     kind="same",
     cost=2,
+    conventions=(
+        Convention("clip' = 1 at both ends", at=(1, 1, 2), slopes=(1, 0, 0)),
+        Convention("clip' = 1 at both ends", at=(2, 1, 2), slopes=(1, 0, 0)),
+    ),
     doc="x held between low and high (high where they cross); the derivative in x is 1 inside, "
     "both ends included, and 0 outside.",
     source="definition",
+)
+
+floor: ElementwiseOp = elementwise(
+    "floor",
+    lambda x: sympy.floor(x),
+    derivative=lambda x: 0,
+    finite=True,
+    native=(sympy.floor,),
+    conventions=(Convention("floor' = 0 at its jumps", at=(1,), slopes=(0,)),),
+    doc="The greatest whole number not above x; its derivative is 0 everywhere.",
+    source="DLMF, front matter, common notations",
 )
 
 relu: ElementwiseOp = elementwise(
@@ -186,6 +222,7 @@ relu: ElementwiseOp = elementwise(
     range=(0, None),
     finite=True,
     kind="same",
+    conventions=(Convention("relu'(0) = 0", at=(0,), slopes=(0,)),),
     doc="max(x, 0); its derivative at 0 is 0.",
     source="Goodfellow, Bengio, Courville, Deep Learning, 6.3.1",
 )
@@ -197,6 +234,9 @@ leaky_relu: ElementwiseOp = elementwise(
     finite=lambda negative_slope: -1 <= negative_slope <= 1,
     range=lambda negative_slope: (None if negative_slope > 0 else 0, None),
     cost=3,
+    conventions=(
+        Convention("leaky_relu'(0) = negative_slope", at=(0,), slopes=("negative_slope",)),
+    ),
     doc="x for x > 0, else negative_slope*x; its derivative at 0 is negative_slope.",
     source="Maas, Hannun, Ng, Rectifier nonlinearities, 2013",
 )
@@ -238,7 +278,7 @@ tanh: ElementwiseOp = elementwise(
 )
 
 
-def _by_decay(form: Any) -> Any:
+def by_decay(form: Any) -> Any:
     """A form in e = exp(-|x|), which never overflows."""
     return lambda x: form(x, exp(-abs(x)))
 
@@ -247,7 +287,7 @@ sech2: ElementwiseOp = elementwise(
     "sech2",
     lambda x: (2 / (exp(x) + exp(-x))) ** 2,
     derivative=lambda x: -2 * tanh(x) * sech2(x),
-    evaluate_as=_by_decay(lambda x, e: (2 * e / (1 + e**2)) ** 2),
+    evaluate_as=by_decay(lambda x, e: (2 * e / (1 + e**2)) ** 2),
     range=(0, 1),
     range_open=(True, False),
     finite=True,
@@ -262,7 +302,7 @@ sigmoid: ElementwiseOp = elementwise(
     "sigmoid",
     lambda x: 1 / (1 + exp(-x)),
     derivative=lambda x: sigmoid(x) * sigmoid(-x),
-    evaluate_as=_by_decay(lambda x, e: where(x >= 0, 1, e) / (1 + e)),
+    evaluate_as=by_decay(lambda x, e: where(x >= 0, 1, e) / (1 + e)),
     range=(0, 1),
     range_open=(True, True),
     finite=True,
@@ -275,7 +315,7 @@ softplus: ElementwiseOp = elementwise(
     "softplus",
     lambda x: log1p(exp(x)),
     derivative=lambda x: sigmoid(x),
-    evaluate_as=_by_decay(lambda x, e: maximum(x, 0) + log1p(e)),
+    evaluate_as=by_decay(lambda x, e: maximum(x, 0) + log1p(e)),
     range=(0, None),
     range_open=(True, False),
     finite=True,
@@ -288,7 +328,7 @@ log_sigmoid: ElementwiseOp = elementwise(
     "log_sigmoid",
     lambda x: -log1p(exp(-x)),
     derivative=lambda x: sigmoid(-x),
-    evaluate_as=_by_decay(lambda x, e: minimum(x, 0) - log1p(e)),
+    evaluate_as=by_decay(lambda x, e: minimum(x, 0) - log1p(e)),
     range=(None, 0),
     range_open=(False, True),
     finite=True,
@@ -316,17 +356,28 @@ elu: ElementwiseOp = elementwise(
     range=lambda alpha: (min(-alpha, 0), None),
     finite=True,
     cost=5,
+    conventions=(Convention("elu'(0) = alpha", at=(0,), slopes=("alpha",)),),
     doc="x for x > 0, else alpha*(exp(x) - 1); its derivative at 0 is alpha.",
     source="Clevert, Unterthiner, Hochreiter, Exponential linear units, 2016",
 )
 
 # --- the normal distribution -------------------------------------------------------------------
 
+STEPS = 256  # of |x| up to 40: a multiple of 1/256 has a square that is exact in floats
+
+
+def exp_of_square(x: Any, k: Any) -> Any:
+    """exp(k*x**2) for k < 0: the square in two parts, of which the large one is exact."""
+    size = minimum(abs(x), 40)  # exp(-800) is 0 in every float
+    near = floor(STEPS * size) / STEPS
+    return exp(k * near**2) * exp(k * ((size - near) * (size + near)))
+
+
 gaussian: ElementwiseOp = elementwise(
     "gaussian",
     lambda x: exp(-(x**2)),
     derivative=lambda x: -2 * strong_mul(gaussian(x), x),
-    evaluate_as=lambda x: exp(-(clip(x, -40, 40) ** 2)),  # exp(-1600) is 0 in every float
+    evaluate_as=lambda x: exp_of_square(x, -1),
     range=(0, 1),
     range_open=(True, False),
     finite=True,
@@ -363,7 +414,7 @@ normal_pdf: ElementwiseOp = elementwise(
     "normal_pdf",
     lambda x: exp(-(x**2) / 2) / sqrt(2 * sympy.pi),
     derivative=lambda x: -strong_mul(normal_pdf(x), x),
-    evaluate_as=lambda x: exp(-(clip(x, -40, 40) ** 2) / 2) / sqrt(2 * sympy.pi),
+    evaluate_as=lambda x: exp_of_square(x, sympy.Rational(-1, 2)) / sqrt(2 * sympy.pi),
     range=(0, Fraction(2, 5)),
     range_open=(True, True),
     finite=True,

@@ -157,6 +157,7 @@ PRIMITIVES: dict[str, Callable[..., Value]] = {
     "erf": lambda ctx, x: ctx.erf(x),
     "erfc": _erfc,
     "power": _power,
+    "floor": lambda ctx, x: x if ctx.isinf(x) else ctx.floor(x),
     "abs": lambda ctx, x: abs(x),
     "sign": lambda ctx, x: ctx.sign(x),
     "maximum": lambda ctx, x, y: max(x, y),

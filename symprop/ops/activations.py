@@ -1,0 +1,210 @@
+"""Activations beside those of ``symprop.ops.elementwise``, one declaration each.
+
+In: nothing. Out: the ops, in `REGISTRY` after those of ``symprop.ops.elementwise``.
+
+Guarantees: as there: derivatives in the input, closed to any order; at a kink the convention that
+the declaration states, the one of the flat side where there is one.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import sympy
+
+from symprop.ops.declare import Convention, ElementwiseOp, elementwise
+from symprop.ops.declare import where_symbolic as where
+from symprop.ops.elementwise import abs, by_decay, clip, exp, expm1, maximum, minimum, sigmoid
+
+# --- pieces of lines ------------------------------------------------------------------------------
+
+hard_tanh: ElementwiseOp = elementwise(
+    "hard_tanh",
+    lambda x: where(x > -1, where(x < 1, x, 1), -1),
+    derivative=lambda x: where(sympy.And(x > -1, x < 1), 1, 0),
+    evaluate_as=lambda x: clip(x, -1, 1),
+    range=(-1, 1),
+    finite=True,
+    kind="same",
+    cost=2,
+    conventions=(
+        Convention("hard_tanh'(-1) = 0", at=(-1,), slopes=(0,)),
+        Convention("hard_tanh'(1) = 0", at=(1,), slopes=(0,)),
+    ),
+    doc="x held between -1 and 1; its derivative at both is 0.",
+    source="Collobert, Large scale machine learning, 2004",
+)
+
+hard_sigmoid: ElementwiseOp = elementwise(
+    "hard_sigmoid",
+    lambda x: where(x > -3, where(x < 3, (x + 3) / 6, 1), 0),
+    derivative=lambda x: where(sympy.And(x > -3, x < 3), sympy.Rational(1, 6), 0),
+    evaluate_as=lambda x: clip(x + 3, 0, 6) / 6,
+    range=(0, 1),
+    finite=True,
+    cost=4,
+    conventions=(
+        Convention("hard_sigmoid'(-3) = 0", at=(-3,), slopes=(0,)),
+        Convention("hard_sigmoid'(3) = 0", at=(3,), slopes=(0,)),
+    ),
+    doc="(x + 3)/6 held between 0 and 1; its derivative at both ends is 0.",
+    source="Howard et al., Searching for MobileNetV3, 2019",
+)
+
+hard_swish: ElementwiseOp = elementwise(
+    "hard_swish",
+    lambda x: where(x > -3, where(x < 3, x * (x + 3) / 6, x), 0),
+    derivative=lambda x: where(x > -3, where(x < 3, (2 * x + 3) / 6, 1), 0),
+    evaluate_as=lambda x: where(x < 3, clip(x, -3, 3) * clip(x + 3, 0, 6) / 6, x),
+    range=(Fraction(-3, 8), None),
+    finite=True,
+    cost=8,
+    conventions=(
+        Convention("hard_swish'(-3) = 0", at=(-3,), slopes=(0,)),
+        Convention("hard_swish'(3) = 1", at=(3,), slopes=(1,)),
+    ),
+    doc="x*hard_sigmoid(x); its derivative is 0 at -3 and 1 at 3.",
+    source="Howard et al., Searching for MobileNetV3, 2019",
+)
+
+hard_shrink: ElementwiseOp = elementwise(
+    "hard_shrink",
+    lambda x, limit=Fraction(1, 2): where(sympy.Or(x > limit, x < -limit), x, 0),
+    derivative=lambda x, limit: where(sympy.Or(x > limit, x < -limit), 1, 0),
+    finite=True,
+    kind="same",
+    cost=3,
+    conventions=(
+        Convention("hard_shrink'(limit) = hard_shrink'(-limit) = 0", at=("limit",), slopes=(0,)),
+    ),
+    doc="x where |x| > limit, else 0; its derivative at the limit is 0.",
+    source="Donoho, Johnstone, Ideal spatial adaptation by wavelet shrinkage, 1994",
+)
+
+soft_shrink: ElementwiseOp = elementwise(
+    "soft_shrink",
+    lambda x, limit=Fraction(1, 2): where(x > limit, x - limit, where(x < -limit, x + limit, 0)),
+    derivative=lambda x, limit: where(sympy.Or(x > limit, x < -limit), 1, 0),
+    evaluate_as=lambda x, limit: x - clip(x, -limit, limit),
+    finite=True,
+    cost=3,
+    conventions=(
+        Convention("soft_shrink'(limit) = soft_shrink'(-limit) = 0", at=("limit",), slopes=(0,)),
+    ),
+    doc="x moved to 0 by limit, 0 where |x| <= limit; its derivative at the limit is 0.",
+    source="Donoho, Johnstone, Ideal spatial adaptation by wavelet shrinkage, 1994",
+)
+
+threshold: ElementwiseOp = elementwise(
+    "threshold",
+    lambda x, limit=0, value=0: where(x > limit, x, value),
+    derivative=lambda x, limit, value: where(x > limit, 1, 0),
+    finite=True,
+    cost=2,
+    conventions=(Convention("threshold'(limit) = 0", at=("limit",), slopes=(0,)),),
+    doc="x where x > limit, else value; its derivative at the limit is 0.",
+    source="definition",
+)
+
+# --- exponentials below 0 -------------------------------------------------------------------------
+
+celu: ElementwiseOp = elementwise(
+    "celu",
+    lambda x, alpha=1: where(x > 0, x, alpha * expm1(x / alpha)),
+    derivative=lambda x, alpha: where(x > 0, 1, exp(x / alpha)),
+    evaluate_as=lambda x, alpha: maximum(x, 0) + alpha * expm1(minimum(x, 0) / alpha),
+    range=lambda alpha: (-alpha, None),
+    finite=lambda alpha: alpha > 0,
+    cost=6,
+    doc="x for x > 0, else alpha*(exp(x/alpha) - 1), alpha > 0: its derivative has no jump.",
+    source="Barron, Continuously differentiable exponential linear units, 2017",
+)
+
+SELU_ALPHA = Fraction(16732632423543772848170429916717, 10**31)
+SELU_SCALE = Fraction(10507009873554804934193349852946, 10**31)
+
+
+def _selu(below: Any) -> Any:
+    """A form for x <= 0, from the two constants."""
+    a, s = (sympy.Rational(q.numerator, q.denominator) for q in (SELU_ALPHA, SELU_SCALE))
+    return below(a, s)
+
+
+selu: ElementwiseOp = elementwise(
+    "selu",
+    lambda x: _selu(lambda a, s: where(x > 0, s * x, s * a * expm1(x))),
+    derivative=lambda x: _selu(lambda a, s: where(x > 0, s, s * a * exp(x))),
+    range=(-SELU_ALPHA * SELU_SCALE, None),
+    finite=True,
+    cost=5,
+    conventions=(
+        Convention(
+            "selu'(0) is the one from below", at=(0,), slopes=(float(SELU_ALPHA * SELU_SCALE),)
+        ),
+    ),
+    doc="1.0507*x for x > 0, else 1.7581*(exp(x) - 1): keeps mean 0 and variance 1.",
+    source="Klambauer et al., Self-normalizing neural networks, 2017",
+)
+
+# --- smooth ---------------------------------------------------------------------------------------
+
+softsign: ElementwiseOp = elementwise(
+    "softsign",
+    lambda x: x / (1 + abs(x)),
+    derivative=lambda x: 1 / (1 + abs(x)) ** 2,
+    range=(-1, 1),
+    finite=True,
+    cost=3,
+    doc="x/(1 + |x|); its second derivative at 0, where it jumps, is 0.",
+    source="Bergstra et al., Quadratic polynomials learn better image features, 2009",
+)
+
+
+def _mish_share(x: Any, e: Any) -> Any:
+    above = (1 + 2 * e) / (1 + 2 * e * (1 + e))
+    below = e * (2 + e) / (2 + e * (2 + e))
+    return where(x >= 0, above, below)
+
+
+def _mish_slope(x: Any, e: Any) -> Any:
+    above = 4 * e**2 * (1 + e) / (1 + 2 * e * (1 + e)) ** 2
+    below = 4 * e * (1 + e) / (2 + e * (2 + e)) ** 2
+    return where(x >= 0, above, below)
+
+
+mish_share: ElementwiseOp = elementwise(
+    "mish_share",
+    lambda x: exp(x) * (2 + exp(x)) / (1 + (1 + exp(x)) ** 2),
+    derivative=lambda x: mish_share_slope(x),
+    evaluate_as=by_decay(_mish_share),
+    range=(0, 1),
+    range_open=(True, True),
+    finite=True,
+    cost=9,
+    doc="tanh(softplus(x)), the share of x that mish keeps.",
+    source="Misra, Mish, 2020",
+)
+
+mish_share_slope: ElementwiseOp = elementwise(
+    "mish_share_slope",
+    lambda x: 4 * exp(x) * (1 + exp(x)) / (1 + (1 + exp(x)) ** 2) ** 2,
+    derivative=lambda x: mish_share_slope(x) * (sigmoid(-x) - 2 * mish_share(x) * sigmoid(x)),
+    evaluate_as=by_decay(_mish_slope),
+    range=(0, 1),
+    finite=True,
+    cost=12,
+    doc="The derivative of tanh(softplus(x)).",
+    source="Misra, Mish, 2020",
+)
+
+mish: ElementwiseOp = elementwise(
+    "mish",
+    lambda x: x * mish_share(x),
+    derivative=lambda x: mish_share(x) + x * mish_share_slope(x),
+    range=(Fraction(-309, 1000), None),
+    finite=True,
+    cost=10,
+    doc="x*tanh(softplus(x)).",
+    source="Misra, Mish, 2020",
+)
