@@ -5,6 +5,7 @@
     symprop train digits                        the network that comes with symprop
     symprop export FILE:NAME --to FOLDER        a library for C, with header and self-test
     symprop bench [WORKLOAD]...                 training steps, timed beside peers'
+    symprop accuracy [OP]...                    errors of ops and derivatives, against exact values
     symprop doctor                              what is installed
 
 In: a command line.
@@ -333,6 +334,45 @@ def bench(
     options = Options(workloads or [], peers, rounds, read, out, plot, markdown)
     try:
         show(run(options, lambda text: typer.echo(text, err=True)), as_json)
+    except KeyboardInterrupt:
+        interrupted(": nothing written")
+
+
+@app.command()
+def accuracy(
+    ops: Annotated[
+        list[str] | None, typer.Argument(metavar="[OP]...", help="exp, tanh, ...; or all.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, float64 or both.", show_default="float32,float64")
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What runs the code, separated by commas: {choices(BACKENDS)}.",
+            show_default="all that can run here",
+        ),
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="How often it is differentiated.", show_default="0,1,2,3")
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(min=10, help="Drawn by chance for each row.", show_default="1000"),
+    ] = None,
+    read: Annotated[
+        Path | None, typer.Option(help="Measure nothing: show what --out wrote to this file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the figures here, as JSON.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print README's tables.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the errors of ops and of their derivatives, against values proved exact."""
+    from symprop.accuracy.command import Options, run
+
+    options = Options(ops or [], dtype, backend, order, points, read, out, markdown)
+    try:
+        show(run(options), as_json)
     except KeyboardInterrupt:
         interrupted(": nothing written")
 

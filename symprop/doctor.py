@@ -33,6 +33,7 @@ class Extra(NamedTuple):
 OPTIONAL = (
     Extra("llvmlite", "the backend native, the default one", ""),
     Extra("numba", "the backend numba", "numba"),
+    Extra("python-flint", "exact values for symprop accuracy", "test"),
     Extra("matplotlib", "history.plot()", "plot"),
     Extra("scikit-learn", "the digits of `symprop train digits`", "examples"),
 )

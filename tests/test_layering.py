@@ -28,6 +28,7 @@ HEAVY = {
     "torch",
     "jax",
     "numba",
+    "flint",
 }
 
 
