@@ -10,7 +10,7 @@ order; groups stand in the order of their first statements where nothing else is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from codegen.loops.depend import Marks
@@ -19,7 +19,7 @@ from codegen.loops.walk import read_names, written_names
 
 __all__ = ["Graph"]
 
-LONGEST = 2000  # groups that one search goes through: it is made for every two that may merge
+LONGEST = 500  # groups that one search goes through: it is made for every two that may merge
 
 
 class Graph:
@@ -31,54 +31,76 @@ class Graph:
         self.writes = [frozenset(written_names((s,), marks)) for s in stmts]
         self.home = list(range(len(stmts)))
         self.members = {n: [n] for n in self.home}
+        self.rank = list(self.home)  # of groups: an order in which they could run
         self.after: dict[int, set[int]] = {n: set() for n in self.home}  # groups that need one
         self.before: dict[int, set[int]] = {n: set() for n in self.home}  # groups that one needs
+        self.readers: dict[str, list[int]] = {}  # of an array, the statements
+        self._link()
+
+    def _link(self) -> None:
         writer: dict[str, int] = {}
-        readers: dict[str, list[int]] = {}
-        for n in range(len(stmts)):
+        since: dict[str, list[int]] = {}  # the readers of what the writer wrote
+        for n in self.home:
             for name in self.reads[n] | self.writes[n]:
                 earlier = [writer[name]] if name in writer else []
-                earlier += readers.pop(name, []) if name in self.writes[n] else []
+                earlier += since.pop(name, []) if name in self.writes[n] else []
                 for m in earlier:
                     self.after[m].add(n)
                     self.before[n].add(m)
             writer.update(dict.fromkeys(self.writes[n], n))
             for name in self.reads[n]:
-                readers.setdefault(name, []).append(n)
+                since.setdefault(name, []).append(n)
+                self.readers.setdefault(name, []).append(n)
 
     def merge(self, a: int, b: int) -> bool:
         """One group of two, unless something else would have to run between them."""
-        a, b = self.home[a], self.home[b]
+        a, b = sorted((self.home[a], self.home[b]), key=self.rank.__getitem__)
         if a == b:
             return True
-        if self._between(a, b) or self._between(b, a):
+        behind, ahead = self._reached(a, b, self.after), self._reached(b, a, self.before)
+        if behind is None or ahead is None:
             return False
         first, second = min(a, b), max(a, b)
+        self._place(first, second, ahead, behind)
         self.members[first] = sorted((*self.members[first], *self.members.pop(second)))
         for n in self.members[first]:
             self.home[n] = first
         for links, back in ((self.after, self.before), (self.before, self.after)):
-            moved = links.pop(second)
+            moved = links.pop(second) - {first}
             for g in moved:
                 back[g].discard(second)
                 back[g].add(first)
-            links[first] = (links[first] | moved) - {first, second}
+            links[first].discard(second)
+            links[first] |= moved
         return True
 
-    def _between(self, a: int, b: int) -> bool:
-        """Whether a third group has to run after ``a`` and before ``b``."""
-        seen = {a}
-        left = [g for g in self.after[a] if g != b]
+    def _reached(self, start: int, stop: int, links: Mapping[int, set[int]]) -> set[int] | None:
+        """The groups between two by rank that links lead to; None where they lead on to the other
+        one: a third group has to run between. None as well where the search is long: not to merge
+        is always right."""
+        low, high = sorted((self.rank[start], self.rank[stop]))
+        found: set[int] = set()
+        left = [g for g in links[start] if g != stop]
         while left:
-            if len(seen) > LONGEST:
-                return True  # nobody knows: not merged, which is always right
             g = left.pop()
-            if g not in seen:
-                seen.add(g)
-                if b in self.after[g]:
-                    return True
-                left += self.after[g]
-        return False
+            if g in found or not low < self.rank[g] < high:
+                continue
+            found.add(g)
+            if stop in links[g] or len(found) > LONGEST:
+                return None
+            left += links[g]
+        return found
+
+    def _place(self, first: int, second: int, ahead: set[int], behind: set[int]) -> None:
+        """Ranks for two groups that become one, for what has to run before it and what after; all
+        others keep theirs."""
+        rank = self.rank.__getitem__
+        places = sorted(map(rank, (first, second, *ahead, *behind)))
+        places.pop(len(ahead))  # of two groups one is left
+        for g, place in zip(
+            (*sorted(ahead, key=rank), first, *sorted(behind, key=rank)), places, strict=True
+        ):
+            self.rank[g] = place
 
     def order(self) -> list[list[int]]:
         """The groups, each after those that it needs."""

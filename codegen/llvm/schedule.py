@@ -26,28 +26,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from codegen.index import Ix, loop
+from codegen.index import loop
 from codegen.llvm.bench import Bench
 from codegen.llvm.clusters import Graph
 from codegen.llvm.early import early
+from codegen.llvm.grouping import grouped
 from codegen.llvm.lanes import in_lanes, united
 from codegen.llvm.room import roomy
 from codegen.llvm.sharing import Form, again, form
-from codegen.llvm.sums import points, reading
 from codegen.llvm.target import Target
-from codegen.llvm.tiles import columns, tiled
+from codegen.llvm.tiles import tiled
 from codegen.loops.default import Plan
 from codegen.loops.directives import Directive, Outline
 from codegen.loops.finding import writes
-from codegen.loops.fusing import single
 from codegen.loops.known import arrays_in
-from codegen.loops.nest import Call, Declare, For, Kernel, Loops, Part, Stmt
+from codegen.loops.nest import Declare, For, Kernel, Loops, Part, Stmt
 from codegen.loops.walk import inside
 from codegen.names import Names
 
 __all__ = ["native", "plain"]
-
-LARGEST = 64  # statements of a group: fusing them takes a time that grows with their square
 
 
 def native(loops: Loops, target: Target, sizes: Mapping[str, int]) -> Loops:
@@ -113,7 +110,7 @@ class _Room:
     def scheduled(self, loops: Loops, shared: bool = False) -> Loops:
         """One body; ``shared``: groups that do the same become one kernel."""
         graph = Graph(loops.body, writes(loops))
-        kinds = _groups(graph)
+        kinds = grouped(graph)
         groups = _Group.all(loops, graph, kinds, shared)
         seen = Counter(g.form.key for g in groups if g.form)
         done: list[Stmt] = []
@@ -228,67 +225,3 @@ class _Shared:
 def _plain(stmts: tuple[Stmt, ...]) -> bool:
     """Whether statements have no loops at all, but the first, which is empty."""
     return not any(isinstance(s, For) and s.body for s in inside(stmts))
-
-
-def _groups(graph: Graph) -> dict[int, str]:
-    """Merges statements into groups; what kind each is, by its first statement."""
-    kinds: dict[int, str] = {}
-    for n, s in enumerate(graph.stmts):
-        found = reading(s) if isinstance(s, Part) else None
-        if found is not None and columns(found):
-            kinds[n] = "tile"
-            _followers(graph, n, tuple(f.loop.extent for f in found.out))
-    axes: dict[int, Ix | None] = {}  # of the groups of other parts, the axis
-    for n, s in enumerate(graph.stmts):
-        if graph.home[n] == n and n not in kinds and len(graph.members[n]) == 1 and _nest(s):
-            _joined(graph, n, axes)
-    return {**kinds, **dict.fromkeys(axes, "lanes")}
-
-
-def _followers(graph: Graph, first: int, extents: tuple[Ix, ...]) -> None:
-    """Merges a sum with the elementwise parts that use what it makes."""
-    made = set(graph.writes[first])
-    for n in range(first + 1, len(graph.stmts)):
-        s = graph.stmts[n]
-        if not graph.reads[n] & made or not isinstance(s, Part) or graph.home[n] != n:
-            continue
-        loops, _ = points(s)
-        alike = tuple(v.extent for v in loops) == extents and len(graph.members[n]) == 1
-        if alike and graph.merge(first, n):
-            made |= graph.writes[n]
-
-
-def _nest(s: Stmt) -> bool:
-    """Whether a statement is a part that is one nest of plain loops."""
-    if not isinstance(s, Part) or single(s) is None:
-        return False
-    return not any(isinstance(t, Part | Call) for t in inside(s.body))
-
-
-def _joined(graph: Graph, n: int, axes: dict[int, Ix | None]) -> None:
-    """Merges a part with the last group that it shares values with along one axis, and with all
-    groups along that axis that make what it reads."""
-    along = _along(graph.stmts[n])
-    axes[n] = along
-    if along is None:
-        return
-    mine = graph.reads[n] | graph.writes[n]
-    joined = False
-    for g in sorted((g for g in axes if axes[g] is along and g != n), reverse=True):
-        members = graph.members[g]
-        if len(members) + len(graph.members[n]) > LARGEST:
-            continue
-        made = frozenset[str]().union(*(graph.writes[m] for m in members))
-        theirs = made.union(*(graph.reads[m] for m in members))
-        if (mine & made or (mine & theirs and not joined)) and graph.merge(g, n):
-            del axes[max(g, n)]
-            n, joined = min(g, n), True
-
-
-def _along(s: Stmt) -> Ix | None:
-    """How many turns the outermost loop of a part has; None for a sum of everything."""
-    assert isinstance(s, Part)
-    found = single(s)
-    if found is None or (len(s.body) > 1 and any(isinstance(t, For) for t in s.body)):
-        return None
-    return found.loop.loop.extent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from codegen.dtypes import WIDTH
 from codegen.llvm.clusters import Graph
 from codegen.llvm.cost import KEPT, cycles, tile
+from codegen.llvm.grouping import LARGEST, grouped
 from codegen.llvm.schedule import native, plain
 from codegen.llvm.target import SHIPPED, X86_64_AVX512, Target
 from codegen.loops.directives import Epilogue, Pack, RegisterBlock
@@ -20,6 +22,7 @@ from codegen.loops.listing import listing
 from codegen.loops.nest import Call, Declare, For, Loops, Part, Store
 from codegen.loops.verify import verify
 from codegen.loops.walk import inside
+from codegen.program import Load, walk
 from tests.codegen import schedules
 from tests.codegen.building import Building, call
 from tests.codegen.nests import array, at, each, ix, nest, num, put
@@ -228,3 +231,53 @@ def test_groups_that_would_need_each_other_stay_apart() -> None:
     found = Graph(stmts, writes(nest()))
     assert found.merge(0, 3)
     assert not found.merge(1, 2)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_two_groups_merge_exactly_where_an_order_is_left(seed: int) -> None:
+    r = Random(seed)
+    names = "abcdefgh"
+    stmts = [put(r.choice(names), (), "=", at(r.choice(names))) for _ in range(r.randint(3, 14))]
+    found = Graph(stmts, writes(nest()))
+    for _ in range(20):
+        a, b = r.randrange(len(stmts)), r.randrange(len(stmts))
+        home = [found.home[b] if g == found.home[a] else g for g in found.home]
+        assert found.merge(a, b) == in_turn(stmts, home)
+        assert in_turn(stmts, found.home)
+    order = [n for group in found.order() for n in group]
+    assert sorted(order) == list(range(len(stmts)))
+    assert all(order.index(m) < order.index(n) for m, n in needs(stmts))
+
+
+def needs(stmts: list[Store]) -> list[tuple[int, int]]:
+    """Every two statements of which the second has to stay behind the first."""
+    used = [{s.target, *(x.buffer for x in walk(s.value) if isinstance(x, Load))} for s in stmts]
+    pairs = [(m, n) for n in range(len(stmts)) for m in range(n)]
+    return [(m, n) for m, n in pairs if stmts[m].target in used[n] or stmts[n].target in used[m]]
+
+
+def in_turn(stmts: list[Store], home: list[int]) -> bool:
+    """Whether groups can run one after the other."""
+    left = set(home)
+    links = {(home[m], home[n]) for m, n in needs(stmts) if home[m] != home[n]}
+    while left:
+        free = {g for g in left if not any(b == g and a in left for a, b in links)}
+        if not free:
+            return False
+        left -= free
+    return True
+
+
+def test_a_full_group_leaves_later_parts_to_another() -> None:
+    parts = [
+        Part(
+            f"v{n + 1}",
+            (each(n, "i", 3, put(f"v{n + 1}", (ix(n, 3),), "=", at(f"v{n}", ix(n, 3)))),),
+        )
+        for n in range(2 * LARGEST + 5)
+    ]
+    found = Graph(parts, writes(nest()))
+    kinds = grouped(found)
+    sizes = [len(group) for group in found.order()]
+    assert sizes == [LARGEST, LARGEST, 5]
+    assert list(kinds.values()) == ["lanes"] * 3
