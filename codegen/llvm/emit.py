@@ -28,11 +28,14 @@ from codegen.llvm.frame import Form
 from codegen.llvm.layout import Layout, layout
 from codegen.llvm.storage import LONGEST, plan
 from codegen.llvm.target import Target
+from codegen.loops.known import arrays_in
 from codegen.loops.nest import Call, Kernel, Loops, Stmt
 from codegen.names import comment_safe
 from codegen.program import Buffer
 
 __all__ = ["emit"]
+
+MENTIONED = 1000  # arrays by the statements of one function: LLVM's time grows faster than they do
 
 
 def emit(loops: Loops, target: Target, portable: bool = False) -> str:
@@ -46,17 +49,20 @@ class _Module:
         self.layout: Layout = layout(loops)
         self.fetches = outgrows(loops)
         self.marks = {k.name: tuple(b.name in k.writes for b in k.arrays) for k in loops.kernels}
-        self.constants: list[str] = []
+        self.owned: dict[str, list[tuple[int, Buffer]]] = {}  # words of the context, by kernel
+        for n, (kernel, buffer) in enumerate(self.layout.arrays):
+            self.owned.setdefault(kernel, []).append((n, buffer))
+        self.constants: dict[str, str] = {}
         self.intrinsics: dict[str, None] = {}
 
     def text(self) -> str:
         functions = [self.kernel(k) for k in self.loops.kernels]
-        functions.append(self.main())
+        functions += self.main()
         room = LONGEST * self.target.vector_bytes * 2
         head = [
             f'target triple = "{self.target.triple}"',
             f"{ZEROS} = internal constant [{room} x i8] zeroinitializer, align 64",
-            *self.constants,
+            *self.constants.values(),
         ]
         bits = 8 * self.target.vector_bytes
         attributes = ["nounwind"]
@@ -67,36 +73,51 @@ class _Module:
 
     # --- functions -------------------------------------------------------------------------------
 
-    def main(self) -> str:
-        """The function that a caller calls."""
-        b = Builder(["context", "entry"])
-        addresses = self.words(b, "")
-        body = self.body(b, "", self.loops.arrays, addresses, self.loops.body)
+    def main(self) -> list[str]:
+        """The function that a caller calls; a long one calls pieces of it, one after another."""
         start = f"define void @{self.loops.name}(ptr noalias %context) #0 {{"
-        return _function(self.loops.doc, start, body)
+        pieces = _pieces(self.loops.body)
+        if len(pieces) == 1:
+            return [self.piece(self.loops.doc, start, pieces[0])]
+        found, calls = [], Builder(["context", "entry"])
+        for n, stmts in enumerate(pieces):
+            name = f"@{self.loops.name}.{n}"
+            inner = f"define internal void {name}(ptr noalias %context) #0 {{"
+            found.append(self.piece("", inner, stmts))
+            calls.line(f"call void {name}(ptr %context)")
+        return [*found, _function(self.loops.doc, start, calls)]
+
+    def piece(self, doc: str, start: str, stmts: Sequence[Stmt]) -> str:
+        """Statements of the program, as a function of the context."""
+        b = Builder(["context", "entry"])
+        used = frozenset[str]().union(*map(arrays_in, stmts))
+        arrays = [array for array in self.loops.arrays if array.name in used]
+        self.body(b, "", arrays, self.words(b, "", used), stmts)
+        return _function(doc, start, b)
 
     def kernel(self, k: Kernel) -> str:
         """An outlined body."""
         b = Builder(["context", "entry"])
         handed = {array.name: f"%{b.name(array.name)}" for array in k.arrays}
         integers = [(v, f"%{b.name(name)}") for v, name in zip(k.integers, k.names, strict=True)]
-        addresses = {**handed, **self.words(b, k.name)}
+        used = frozenset[str]().union(*map(arrays_in, k.body))
+        addresses = {**handed, **self.words(b, k.name, used)}
         body = self.body(b, k.name, (*k.arrays, *k.scratch), addresses, k.body, integers)
         listed = [f"ptr {text}" for text in handed.values()]
         listed += [*(f"i64 {text}" for _, text in integers), "ptr %context"]
         start = f"define internal void {self.called(k.name)}({', '.join(listed)}) #0 {{"
-        return _function(k.doc, start, body)
+        return _function(k.doc, start, body.b)
 
     def called(self, kernel: str) -> str:
         """The function of a kernel; with a dot, which no name of a model has."""
         return f"@{self.loops.name}.{kernel}"
 
-    def words(self, b: Builder, owner: str) -> dict[str, str]:
-        """The addresses of the arrays that a function finds in the context."""
+    def words(self, b: Builder, owner: str, used: frozenset[str]) -> dict[str, str]:
+        """The addresses of the arrays that a function finds in the context, and uses."""
         return {
             buffer.name: _word(b, n, "ptr", buffer.name)
-            for n, (kernel, buffer) in enumerate(self.layout.arrays)
-            if kernel == owner
+            for n, buffer in self.owned.get(owner, ())
+            if buffer.name in used
         }
 
     def body(
@@ -129,10 +150,12 @@ class _Module:
         """A constant array of the module."""
         assert buffer.data is not None
         name = f"@constant.{owner}.{buffer.name}"
+        if name in self.constants:
+            return name
         kind = types.stored(buffer.dtype)
         values = ", ".join(f"{kind} {_written(v, buffer)}" for v in buffer.data)
         array = f"[{len(buffer.data)} x {kind}]"
-        self.constants.append(f"{name} = internal constant {array} [{values}], align 64")
+        self.constants[name] = f"{name} = internal constant {array} [{values}], align 64"
         return name
 
     # --- calls -----------------------------------------------------------------------------------
@@ -148,9 +171,22 @@ class _Module:
         body.b.changed(name for name, writes in marks if writes)
 
 
-def _function(doc: str, start: str, body: Body) -> str:
+def _pieces(stmts: Sequence[Stmt]) -> list[Sequence[Stmt]]:
+    """Statements in groups that mention few enough arrays to be one function."""
+    found: list[list[Stmt]] = [[]]
+    many = 0
+    for s in stmts:
+        many += len(arrays_in(s))
+        if many > MENTIONED and found[-1]:
+            found.append([])
+            many = len(arrays_in(s))
+        found[-1].append(s)
+    return list(found)
+
+
+def _function(doc: str, start: str, b: Builder) -> str:
     head = [f"; {comment_safe(line)}" for line in doc.splitlines() if line.strip()]
-    return "\n".join(["", *head, start, *body.b.lines(), "}", ""])
+    return "\n".join(["", *head, start, *b.lines(), "}", ""])
 
 
 def _word(b: Builder, n: int, kind: str, name: str) -> str:

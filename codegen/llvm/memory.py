@@ -33,6 +33,7 @@ from codegen.dtypes import WIDTH
 from codegen.index import Dim, Floor, Ix, Loop
 from codegen.llvm.arena import Monomial, Name, Plan, Region, Slot
 from codegen.llvm.layout import layout, local_bytes
+from codegen.llvm.shelf import Life, Shelf
 from codegen.loops.known import arrays_in
 from codegen.loops.nest import Call, For, Loops, Part, Stmt, Store, When
 from codegen.loops.walk import gathered, inside, loads
@@ -43,31 +44,13 @@ from codegen.ranges import injective
 __all__ = ["plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Life:
-    """Statements ``first`` to ``last`` of a body, and all the kernels that these come to call."""
-
-    body: str
-    first: int
-    last: int
-    calls: frozenset[str]
-
-    def meets(self, other: _Life) -> bool:
-        if self.body == other.body:
-            return self.first <= other.last and other.first <= self.last
-        return self.body in other.calls or other.body in self.calls
-
-
 @dataclass
 class _Value:
     """Storage of one array, or of some that take it over one after the other."""
 
     size: int
-    lives: tuple[_Life, ...]
+    lives: tuple[Life, ...]
     offset: int = 0
-
-    def meets(self, other: _Value) -> bool:
-        return any(a.meets(b) for a in self.lives for b in other.lives)
 
 
 def plan(loops: Loops, in_place: bool = True) -> Plan:
@@ -131,15 +114,9 @@ def _rounded(size: int) -> int:
 
 def _placed(values: Sequence[_Value]) -> int:
     """Gives each value the lowest place beside those that live when it does; where all end."""
-    done: list[_Value] = []
+    shelf = Shelf()
     for v in sorted(values, key=lambda v: -v.size):
-        v.offset = 0
-        beside = sorted((o for o in done if o.meets(v)), key=lambda o: o.offset)
-        for o in beside:
-            if v.offset + v.size <= o.offset:
-                break
-            v.offset = max(v.offset, o.offset + o.size)
-        done.append(v)
+        v.offset = shelf.put(v.size, v.lives)
     return max((v.offset + v.size for v in values), default=0)
 
 
@@ -162,7 +139,8 @@ class _Lives:
         self.loops = loops
         self.bodies: dict[str, tuple[Stmt, ...]] = {}
         self.calls: dict[str, list[frozenset[str]]] = {}  # what each statement comes to call
-        self.known: dict[Name, _Life] = {}
+        self.between: dict[tuple[str, int, int], frozenset[str]] = {}  # all that some of them call
+        self.known: dict[Name, Life] = {}
         for name, stmts in (*((k.name, k.body) for k in loops.kernels), ("", loops.body)):
             self.bodies[name] = tuple(_opened(stmts))
             self.calls[name] = [self._called(s) for s in self.bodies[name]]
@@ -184,14 +162,16 @@ class _Lives:
                 found[body, b.name] = b
         return found
 
-    def of(self, name: Name) -> _Life:
-        return self.known.get(name, _Life(name[0], 0, -1, frozenset()))
+    def of(self, name: Name) -> Life:
+        return self.known.get(name, Life(name[0], 0, -1, frozenset()))
 
-    def _life(self, body: str, array: str, at: Sequence[int]) -> _Life:
+    def _life(self, body: str, array: str, at: Sequence[int]) -> Life:
         given = body == "" and array in self.loops.outputs
         first, last = at[0], len(self.bodies[body]) - 1 if given else at[-1]
-        calls = self.calls[body][first : last + 1]
-        return _Life(body, first, last, frozenset[str]().union(*calls))
+        if (body, first, last) not in self.between:
+            calls = self.calls[body][first : last + 1]
+            self.between[body, first, last] = frozenset[str]().union(*calls)
+        return Life(body, first, last, self.between[body, first, last])
 
     def _called(self, stmt: Stmt) -> frozenset[str]:
         """The kernels that a statement calls, and those that these call: they stand before it."""

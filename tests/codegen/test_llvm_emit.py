@@ -52,6 +52,7 @@ from codegen.program import (
     Unary,
     Xor,
 )
+from tests.codegen import schedules
 from tests.codegen import test_loops_recipes as recipes
 from tests.codegen.building import Building, where
 from tests.codegen.lanes import in_lanes
@@ -396,3 +397,19 @@ def test_two_processes_write_one_text() -> None:
         for seed in ("1", "2")
     }
     assert len(texts) == 1
+
+
+def test_a_long_program_is_pieces_that_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = schedules.layers(6)
+    whole = emit(loops, X86_64_AVX512)
+    given = schedules.arguments(loops, 3)
+    wanted = run(loops, given, runnable()["host"])
+    monkeypatch.setattr("codegen.llvm.emit.MENTIONED", 6)
+    text = emit(loops, X86_64_AVX512)
+    calls = re.findall(rf"call void (@{loops.name}\.\d+)\(ptr %context\)", text)
+    assert len(calls) > 2
+    assert calls == re.findall(rf"(@{loops.name}\.\d+)\(ptr noalias", text)
+    assert len(calls) == len(set(calls))
+    assert not re.search(rf"@{loops.name}\.\d+\(", whole)
+    for a, b in zip(run(loops, given, runnable()["host"]), wanted, strict=True):
+        np.testing.assert_array_equal(a, b)

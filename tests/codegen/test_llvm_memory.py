@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 from math import prod
+from random import Random
+
+import pytest
 
 from codegen.aligned import ALIGNMENT
 from codegen.dtypes import WIDTH
 from codegen.index import as_ix, dim, evaluate
 from codegen.llvm.arena import Plan, Slot
 from codegen.llvm.memory import plan
+from codegen.llvm.shelf import Life, Shelf
 from codegen.loops.default import scheduled
 from codegen.loops.known import arrays_in
 from codegen.loops.nest import Call, For, Kernel, Loops, Part, Stmt
@@ -191,3 +195,27 @@ def test_scratch_of_a_kernel_has_a_place_where_it_is_called() -> None:
     assert made.total({"batch": 8}) == 3 * 8 * 64
     assert made.at({"batch": 8})["double", "t"] % ALIGNMENT == 0
     assert [s for s in inside(loops.body) if isinstance(s, Call)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_value_lies_as_low_as_it_goes_beside_those_that_live_when_it_does(seed: int) -> None:
+    r = Random(seed)
+    calls = [frozenset(k for k in "kl" if r.random() < 0.2) for _ in range(30)]
+    shelf = Shelf()
+    placed: list[tuple[int, int, list[Life]]] = []
+    for _ in range(60):
+        size, lives = 64 * r.randint(0, 5), [life(r, calls) for _ in range(r.randint(1, 2))]
+        taken = [(a, b) for a, b, own in placed if any(x.meets(y) for x in own for y in lives)]
+        starts = sorted({0, *(b for _, b in taken)})
+        lowest = next(s for s in starts if all(s + size <= a or s >= b for a, b in taken))
+        at = shelf.put(size, lives)
+        assert at == lowest
+        placed.append((at, at + size, lives))
+
+
+def life(r: Random, calls: list[frozenset[str]]) -> Life:
+    first = r.randrange(len(calls))
+    last = r.randrange(first, min(len(calls), first + 8))
+    if r.random() < 0.2:
+        return Life(r.choice("kl"), first, last, frozenset())
+    return Life("", first, last, frozenset[str]().union(*calls[first : last + 1]))
