@@ -81,12 +81,14 @@ from symprop.ops.composite import (
     avg_pool2d,
     batch_norm,
     conv2d,
+    glu,
     layer_norm,
     log_softmax,
     logsumexp,
     max_pool2d,
     rms_norm,
     softmax,
+    swiglu,
 )
 from symprop.ops.control import region, scan, stop_gradient, update
 from symprop.ops.declare import define as elementwise
@@ -123,6 +125,7 @@ from symprop.ops.elementwise import (
 )
 from symprop.ops.indexing import concat, embedding, flip, pad, stack, take
 from symprop.ops.losses import binary_cross_entropy, cross_entropy, huber, mae, mse
+from symprop.ops.norms import cosine_similarity, norm, std, var
 from symprop.ops.powers import (
     cbrt,
     exp2,
@@ -143,6 +146,7 @@ from symprop.ops.structural import (
     cumprod,
     cumsum,
     einsum,
+    logcumsumexp,
     max,
     mean,
     min,
@@ -212,6 +216,7 @@ __all__ = [
     "constant",
     "conv2d",
     "cos",
+    "cosine_similarity",
     "cross_entropy",
     "cumprod",
     "cumsum",
@@ -231,6 +236,7 @@ __all__ = [
     "floor",
     "gelu",
     "gelu_tanh",
+    "glu",
     "gradient",
     "hard_shrink",
     "hard_sigmoid",
@@ -253,6 +259,7 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "logaddexp",
+    "logcumsumexp",
     "logit",
     "logsumexp",
     "mae",
@@ -265,6 +272,7 @@ __all__ = [
     "mish",
     "mod",
     "mse",
+    "norm",
     "normal_cdf",
     "normal_pdf",
     "pad",
@@ -296,14 +304,17 @@ __all__ = [
     "square",
     "stack",
     "state",
+    "std",
     "stop_gradient",
     "sum",
+    "swiglu",
     "take",
     "tanh",
     "threshold",
     "training_step",
     "transpose",
     "update",
+    "var",
     "vjp",
     "where",
     "xlog1py",

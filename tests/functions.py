@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import symprop as prop
-from symprop.ops import composite, control, indexing, losses, structural
+from symprop.ops import composite, control, indexing, losses, norms, structural
 
 Values = dict[str, Any]
 # leaf := shape of floats | ("labels", shape, classes) | ("bool", shape) | ("positive", shape)
@@ -95,7 +95,8 @@ def row(name: str, leaves: dict[str, Spec], call: Any, numpy: Any, **facts: Any)
 
 def uncovered() -> set[str]:
     """Public functions without a row."""
-    public = {n for m in (structural, indexing, composite, losses, control) for n in m.__all__}
+    modules = (structural, indexing, composite, norms, losses, control)
+    public = {n for m in modules for n in m.__all__}
     return public - {r.function for r in ROWS} - NOT_FUNCTIONS
 
 
@@ -275,6 +276,34 @@ for axis in (-1, 0):
 for axis in (-1, (0, 1)):
     row(f"logsumexp {axis}", X, lambda v, a=axis: prop.logsumexp(v.x, a),
         lambda v, a=axis: np_logsumexp(v.x, a))  # fmt: skip
+def np_var(x: Any, m: Any) -> Any:
+    """Over axis 0; 0 where nothing is left."""
+    n = np.maximum(m.sum(0), 1)
+    return (np.where(m, x - np.where(m, x, 0).sum(0) / n, 0) ** 2).sum(0) / n
+
+
+XM = {"x": (4, 3), "m": ("bool", (4, 3))}
+EVEN = {"x": (3, 4)}
+for axis in (None, 1, (0, 1)):
+    row(f"norm {axis}", X, lambda v, a=axis: prop.norm(v.x, a),
+        lambda v, a=axis: np.sqrt(np.sum(v.x**2, axis=a)))  # fmt: skip
+    for word in ("var", "std"):
+        row(f"{word} {axis}", X, lambda v, a=axis, w=word: getattr(prop, w)(v.x, a),
+            lambda v, a=axis, w=word: getattr(np, w)(v.x, axis=a))  # fmt: skip
+for word in ("var", "std"):
+    row(f"{word} unbiased", X, lambda v, w=word: getattr(prop, w)(v.x, -1, 1, keepdims=True),
+        lambda v, w=word: getattr(np, w)(v.x, axis=-1, ddof=1, keepdims=True))  # fmt: skip
+    row(f"{word} masked", XM, lambda v, w=word: getattr(prop, w)(v.x, 0, where=v.m),
+        lambda v, w=word: np_var(v.x, v.m) ** (0.5 if w == "std" else 1))  # fmt: skip
+row("norm masked", XM, lambda v: prop.norm(v.x, 1, keepdims=True, where=v.m),
+    lambda v: np.sqrt(np.sum(v.x**2, axis=1, keepdims=True, where=v.m)))  # fmt: skip
+row("cosine_similarity", {"a": (3, 4), "b": (4,)}, lambda v: prop.cosine_similarity(v.a, v.b),
+    lambda v: v.a @ v.b / np.sqrt(np.sum(v.a**2, 1) * np.sum(v.b**2)))  # fmt: skip
+row("glu", EVEN, lambda v: prop.glu(v.x), lambda v: v.x[:, :2] / (1 + np.exp(-v.x[:, 2:])))
+row("swiglu", {"x": (4, 3)}, lambda v: prop.swiglu(v.x, 0),
+    lambda v: v.x[:2] / (1 + np.exp(-v.x[:2])) * v.x[2:])  # fmt: skip
+row("logcumsumexp", X, lambda v: prop.logcumsumexp(v.x, 1),
+    lambda v: np.log(np.cumsum(np.exp(v.x), axis=1)))  # fmt: skip
 row("softmax masked", {"x": (4, 3), "m": ("bool", (4, 3))}, lambda v: prop.softmax(v.x, where=v.m),
     lambda v: np_softmax(v.x, -1, v.m))  # fmt: skip
 WB = {"x": (3, 4), "w": (4,), "b": (4,)}

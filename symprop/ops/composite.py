@@ -29,8 +29,8 @@ from symprop.ops.control import STOP
 from symprop.ops.structural import matmul, mean, normal_axes, reshape, split_loops, transpose
 
 __all__ = [
-    "attention", "avg_pool2d", "batch_norm", "conv2d", "layer_norm",
-    "log_softmax", "logsumexp", "max_pool2d", "rms_norm", "softmax",
+    "attention", "avg_pool2d", "batch_norm", "conv2d", "glu", "layer_norm",
+    "log_softmax", "logsumexp", "max_pool2d", "rms_norm", "softmax", "swiglu",
 ]  # fmt: skip
 
 Guards = Callable[[Sequence[Ix]], list[Guard | bool]]
@@ -205,6 +205,30 @@ def attention(q: Any, k: Any, v: Any, causal: bool = False, mask: Any = None) ->
     reads = [At(e.node, at), At(s.node, at[:-1])]
     node = make("sum", over, len(over), guards(at), t.read(0) / t.read(1), reads, scores.dtype)
     return matmul(finish(node, "softmax", [scores]), v)
+
+
+def _halves(x: Any, axis: int, what: str) -> tuple[Expr, Expr]:
+    """The first and the second half of an axis of even, fixed size."""
+    x = _floats(x, what)
+    (a,) = normal_axes(x, axis)
+    n = x.node.dims[a].value
+    if n is None or n % 2:
+        raise ShapeError(f"{what} halves axis {a} of {describe(x)}, {shape_text(x)}, which must "
+                         "be even and fixed")  # fmt: skip
+    lead = (slice(None),) * a
+    return x[(*lead, slice(None, n // 2))], x[(*lead, slice(n // 2, None))]
+
+
+def glu(x: Any, axis: int = -1) -> Expr:
+    """a * sigmoid(b) of the halves a, b of an axis (Dauphin et al. 2017)."""
+    a, b = _halves(x, axis, "glu")
+    return cast(Expr, a * ops.sigmoid(b))
+
+
+def swiglu(x: Any, axis: int = -1) -> Expr:
+    """silu(a) * b of the halves a, b of an axis (Shazeer 2020)."""
+    a, b = _halves(x, axis, "swiglu")
+    return cast(Expr, ops.silu(a) * b)
 
 
 # --- windows ---------------------------------------------------------------------------------

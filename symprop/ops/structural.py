@@ -8,6 +8,7 @@ argmax go to the first position.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, cast
@@ -34,8 +35,8 @@ from symprop.make import aligned, fresh, make
 from symprop.shapes import parse_dims, promote
 
 __all__ = [
-    "apply", "argmax", "argmin", "broadcast_to", "cumprod", "cumsum", "einsum", "matmul", "max",
-    "mean", "min", "power", "prod", "reshape", "sum", "transpose", "where",
+    "apply", "argmax", "argmin", "broadcast_to", "cumprod", "cumsum", "einsum", "logcumsumexp",
+    "matmul", "max", "mean", "min", "power", "prod", "reshape", "sum", "transpose", "where",
 ]  # fmt: skip
 
 
@@ -172,6 +173,25 @@ def cumprod(x: Any, axis: int) -> Expr:
     moved = _front(x, a)
     one = broadcast_to(as_expr(1.0 if x.dtype in FLOATS else 1), moved.dims[1:])
     _, ys = scan(lambda c, s: (c * s, c * s), one.astype(x.dtype), moved)
+    return _back(ys, a)
+
+
+def logcumsumexp(x: Any, axis: int) -> Expr:
+    """Running log(sum(exp(x))) along an axis: a scan of logaddexp, without overflow."""
+    from symprop.ops.control import scan
+    from symprop.ops.powers import logaddexp
+
+    x = as_expr(x)
+    x = x if x.dtype in FLOATS else x.astype("float")
+    a = normal_axis(axis, x.ndim, describe(x))
+    moved = _front(x, a)
+    nothing = broadcast_to(as_expr(-math.inf), moved.dims[1:])
+
+    def step(c: Expr, s: Expr) -> tuple[Expr, Expr]:
+        total = logaddexp(c, s)
+        return total, total
+
+    _, ys = scan(step, nothing.astype(x.dtype), moved)
     return _back(ys, a)
 
 
