@@ -6,6 +6,7 @@ operations of bits (``codegen.vector_math_values`` lists them): no call, loop, b
 
     vector_math_values          Scalars under Python's operators
     vector_math_exponential     exp, log and what is made of them
+    vector_math_logistic        tanh, the sigmoid and their derivative
     vector_math_normal          the error function and the normal distribution
     vector_math_trigonometric   sine and cosine
     vector_math_power           x**y
@@ -31,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codegen import vector_math_exponential as exponential
+from codegen import vector_math_logistic as logistic
 from codegen import vector_math_normal as normal
 from codegen import vector_math_power as powers
 from codegen import vector_math_trigonometric as trigonometric
@@ -64,9 +66,9 @@ FORMULAS: dict[str, Row] = {
     "log1p": Row(exponential.log1p, (0.9, 0.9), (0.9, 0.9)),
     "sin": Row(trigonometric.sin, (1.6, 1.6), (0.8, 0.8)),
     "cos": Row(trigonometric.cos, (1.6, 1.6), (0.8, 0.8)),
-    "tanh": Row(exponential.tanh, (2.9, 2.9), (2.9, 2.9)),
-    "sech2": Row(exponential.sech2, (2.5, 2.5), (2.5, 2.5)),
-    "sigmoid": Row(exponential.sigmoid, (2.5, 2.5), (2.5, 2.5)),
+    "tanh": Row(logistic.tanh, (0.9, 1.1), (0.9, 1.1)),
+    "sech2": Row(logistic.sech2, (1.8, 2.0), (1.8, 2.0)),
+    "sigmoid": Row(logistic.sigmoid, (0.8, 0.8), (0.8, 0.8)),
     "log_sigmoid": Row(exponential.log_sigmoid, (2.0, 2.0), (2.0, 2.0)),
     "softplus": Row(exponential.softplus, (2.0, 2.0), (2.0, 2.0)),
     "erf": Row(normal.erf, (1.2, 1.4), (1.2, 1.4)),

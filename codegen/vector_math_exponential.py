@@ -12,10 +12,16 @@ second of which rounds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from codegen.vector_math_fits import FITS
 from codegen.vector_math_values import Formula, Value
 
 __all__ = [
+    "LN2",
+    "LOG2E",
+    "STEP",
     "exp",
     "exp_parts",
     "expm1",
@@ -23,34 +29,29 @@ __all__ = [
     "log1p",
     "log_sigmoid",
     "parted",
-    "sech2",
-    "sigmoid",
     "softplus",
-    "tanh",
 ]
 
 LOG2E = 1.4426950408889634
 # ln 2 in two pieces: the first times any exponent is exact.
-LN2_32 = (355 / 512, -2.1219444005469057e-4)
-LN2_64 = (0.6931471803691238, 1.9082149292705877e-10)
+LN2: Final[Mapping[str, tuple[float, float]]] = {
+    "float32": (355 / 512, -2.1219444005469057e-4),
+    "float64": (0.6931471803691238, 1.9082149292705877e-10),
+}
 STEP = 64  # what ends below the normal numbers is first made 2**STEP larger, and above them
-
-
-def _ln2(f: Formula) -> tuple[float, float]:
-    return LN2_32 if f.dtype == "float32" else LN2_64
 
 
 def _begun(f: Formula, x: Value) -> tuple[Value, Value, Value]:
     """t, whose last bits are n; n; and x - n*ln 2 as far as it is exact."""
     t = f.once(f.fma(x, LOG2E, f.rounder))
     n = f.once(t - f.rounder)
-    return t, n, f.once(f.fma(n, -_ln2(f)[0], x))
+    return t, n, f.once(f.fma(n, -LN2[f.dtype][0], x))
 
 
 def _exp_reduced(f: Formula, x: Value) -> tuple[Value, Value]:
     """t, and exp(r)."""
     t, n, a = _begun(f, x)
-    r = f.once(f.fma(n, -_ln2(f)[1], a))
+    r = f.once(f.fma(n, -LN2[f.dtype][1], a))
     p = f.polynomial(r, FITS["exp", f.dtype].coefficients)
     return t, 1.0 + f.fma(f.once(r * r), p, r)
 
@@ -58,7 +59,7 @@ def _exp_reduced(f: Formula, x: Value) -> tuple[Value, Value]:
 def _expm1_reduced(f: Formula, x: Value, rest: Value | None = None) -> tuple[Value, Value]:
     """Of x + rest: t, and exp(r) - 1, with what the rounding of r loses."""
     t, n, a = _begun(f, x)
-    low = _ln2(f)[1]
+    low = LN2[f.dtype][1]
     b = f.once(n * low if rest is None else f.fma(n, low, -rest))
     r = f.once(a - b)
     p = f.polynomial(r, FITS["exp", f.dtype].coefficients)
@@ -127,7 +128,7 @@ def parted(f: Formula, x: Value) -> tuple[Value, Value]:
 
 def _log_of_parts(f: Formula, k: Value, d: Value, rest: Value | None = None) -> Value:
     """k*ln 2 + log(1 + d) + rest, of a tiny rest."""
-    high, low = _ln2(f)
+    high, low = LN2[f.dtype]
     s = f.once(d / (2.0 + d))
     z = f.once(s * s)
     half = f.once(0.5 * d * d)
@@ -171,43 +172,3 @@ def log_sigmoid(f: Formula, x: Value) -> Value:
     """log(sigmoid(x)) = min(x, 0) - log1p(exp(-|x|))."""
     e = _falling(f, f.absolute(x))
     return f.at_most(x, 0.0) - _log1p_unit(f, e)
-
-
-def sigmoid(f: Formula, x: Value) -> Value:
-    """1/(1 + exp(-x)), as exp(x)/(1 + exp(x)) below 0."""
-    e = _falling(f, f.absolute(x))
-    return f.select(x < 0.0, e, 1.0) / (1.0 + e)
-
-
-def _of_double(f: Formula, x: Value) -> tuple[Value, Value, Value]:
-    """(e - 1)/2**n and (e + 1)/2**n of e = exp(2*|x|) = 2**n*(1 + m), and 2**(STEP - n)."""
-    a = f.at_most(f.absolute(x), f.pick(53.0, 375.0))  # there sech2 is 0 already
-    t, n, begun = _begun(f, f.once(2.0 * a))
-    r = f.once(f.fma(n, -_ln2(f)[1], begun))  # exact near 0; elsewhere m is not all there is
-    p = f.polynomial(r, FITS["exp", f.dtype].coefficients)
-    m = f.once(f.fma(f.once(r * r), p, r))
-    h = f.once(f.float_of(((f.bias + STEP) << f.mantissa) - (f.word_of(t) << f.mantissa)))
-    return f.once(f.fma(h, -(2.0**-STEP), 1.0) + m), f.once(f.fma(h, 2.0**-STEP, 1.0) + m), h
-
-
-def tanh(f: Formula, x: Value) -> Value:
-    """The hyperbolic tangent: (e - 1)/(e + 1) of e = exp(2*|x|), with the reciprocal that sech2
-    needs where Fma makes the quotient of it.
-
-    A quotient of polynomials would save a third of the operations, but is off by 5 units in the
-    last place and above 1 near where it ends.
-    """
-    above, below, _ = _of_double(f, x)
-    if not f.fused:
-        return f.signed_as(f.once(above / below), x)
-    q = f.once(1.0 / below)
-    y = f.once(above * q)
-    return f.signed_as(f.once(f.fma(f.once(f.fma(-y, below, above)), q, y)), x)
-
-
-def sech2(f: Formula, x: Value) -> Value:
-    """1/cosh(x)**2 = 4*q*(1 - q) of q = 1/(exp(2*|x|) + 1): beside tanh nearly free. All but the
-    last factor is 2**STEP times too large, and has all its places."""
-    _, below, h = _of_double(f, x)
-    q = f.once(h * f.once(1.0 / below))
-    return q * f.fma(q, -(2.0**-STEP), 1.0) * (4 * 2.0**-STEP)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from codegen.vector_math_exponential import LN2_64, exp_parts, log, parted
+from codegen.vector_math_exponential import LN2, exp_parts, log, parted
 from codegen.vector_math_fits import FITS
 from codegen.vector_math_values import Formula, Value
 
@@ -77,7 +77,7 @@ def _fine_log(f: Formula, a: Value) -> tuple[Value, Value]:
     c, c_lost = f.product(t, f.number(TWO_THIRDS[0]))
     c_low = c_lost + f.fma(t_low, TWO_THIRDS[0], t * TWO_THIRDS[1])
     fifth = t * z * f.polynomial(z, FITS["log_fifth", DOUBLE].coefficients)
-    high, low = LN2_64
+    high, low = LN2[DOUBLE]
     total, lost = f.two_sum(f.once(k * high), f.once(2.0 * s))
     total, more = f.two_sum(total, c)
     return f.two_sum(total, f.once(fifth + c_low + f.fma(k, low, 2.0 * s_low) + more + lost))

@@ -206,6 +206,16 @@ class Formula:
             total = self.fma(total, z, c)
         return total
 
+    def paired(self, z: Value, square: Value, coefficients: Sequence[float]) -> Value:
+        """The polynomial in z, by Horner's scheme in z*z of pairs: half as many steps in a row."""
+        *pairs, last = [coefficients[i : i + 2] for i in range(0, len(coefficients), 2)]
+        linear = [self.fma(z, b, a) for a, b in pairs]
+        total: Operand = last[0] if len(last) == 1 else self.fma(z, last[1], last[0])
+        for below in reversed(linear):
+            total = self.fma(square, total, below)
+        assert isinstance(total, Value)
+        return total
+
     def select(self, condition: Value, then: Operand, other: Operand) -> Value:
         """``then`` where the condition holds, else ``other``."""
         return Value(Select(condition.scalar, bare(then), bare(other)))
@@ -241,7 +251,14 @@ class Formula:
             return product, self.once(Value(Fma(a.scalar, b.scalar, (-product).scalar)))
         a1, a0 = self.halves(a)
         b1, b0 = (a1, a0) if a is b else self.halves(b)
-        return product, self.once((a1 * b1 - product) + (a1 * b0 + a0 * b1) + a0 * b0)
+        return product, self.once((((a1 * b1 - product) + a1 * b0) + a0 * b1) + a0 * b0)
+
+    def beyond(self, a: Value, b: Value, c: Value) -> Value:
+        """a*b - c, which are nearly equal, exactly but for one rounding."""
+        if self.fused:
+            return self.once(self.fma(a, b, -c))
+        product, lost = self.product(a, b)
+        return self.once((product - c) + lost)
 
     def halves(self, x: Value) -> tuple[Value, Value]:
         """x as a sum of two numbers with half its places each."""
