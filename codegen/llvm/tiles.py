@@ -41,6 +41,7 @@ from codegen.program import Binary, Load, walk
 __all__ = ["columns", "tiled"]
 
 FAR = 128  # rows of an operand, far apart, from which on a block of its columns is copied
+TURNED = 4  # an operand that is turned in more than this part of the cache is so in blocks
 REUSED = 4  # tiles that read a block of columns, for which copying it pays
 ROLLED = 16  # operations after a sum from which on they are rolled: a tanh or an optimizer, no ReLU
 
@@ -125,10 +126,12 @@ def _blocked(bench: Bench, found: Sum, name: str, width: int, rolled: bool) -> N
     best = tile(rows, across, turns, width, bench.target, free)
     start, before = bench.loops, {p.name for p in bench.parts()}
     size = 0  # of blocks of columns that stay in the cache
-    if row and across % best.lanes == 0 and turns * across * width > 4 * CACHE:
+    most = 8 * CACHE // (TURNED if _turned(found) else 2)
+    if row and across % best.lanes == 0 and turns * across * width > most:
         size = _block(across, best.lanes, turns * width)
     far = across * width >= 8 * STRIDE and turns >= FAR and rows >= REUSED * best.rows
-    if not _packed(bench, found, size or best.lanes if far and best.lanes < across else 0):
+    block = size or best.lanes if far and best.lanes < across else 0
+    if not _packed(bench, found, block, block or size):
         bench.loops = start
         return
     blocks = [p.name for p in bench.parts() if p.name not in before]
@@ -146,8 +149,14 @@ def _blocked(bench: Bench, found: Sum, name: str, width: int, rolled: bool) -> N
         bench.apart(name)
     for copy in copies:
         bench.transposed(copy)
-    if far and columns != lane.name and len(blocks) == 1:
+    if columns != lane.name and len(blocks) == 1:
         _near(bench, blocks[0], name)
+
+
+def _turned(found: Sum) -> bool:
+    """Whether an operand is to be transposed."""
+    lying = (found.lying(found.out[-1].loop) or {}).values()
+    return any(order != tuple(range(len(order))) for order, _ in lying)
 
 
 def _block(across: int, lanes: int, bits: int) -> int:
@@ -170,17 +179,18 @@ def _near(bench: Bench, copy: str, name: str) -> None:
     bench.loops = before
 
 
-def _packed(bench: Bench, found: Sum, block: int) -> bool:
-    """Operands along the lanes; in blocks of that many columns, one after the other, where rows
-    are far apart."""
+def _packed(bench: Bench, found: Sum, lying: int, turned: int) -> bool:
+    """Operands along the lanes, in blocks of columns, one after the other: of so many columns what
+    lies along them already, and what has to be turned; none where that is 0."""
     for array, (order, axis) in (found.lying(found.out[-1].loop) or {}).items():
+        straight = order == tuple(range(len(order)))
+        block = lying if straight else turned
         if block and found.product:
             rest = [k + (k > axis) for k in order[:-1]]
             cut = (axis, *rest, axis + 1)
             if not bench.attempt(Pack(found.part, array, cut, ((axis, block),))):
                 return False
             continue
-        straight = order == tuple(range(len(order)))
         if not straight and not bench.attempt(Pack(found.part, array, order)):
             return False
     return True
