@@ -30,6 +30,9 @@ __all__ = ["ZEROS", "Access"]
 
 LEAST = 4  # columns of a part of a square that are read in rows: a gather takes as long as four
 
+HALVED = 8  # lanes from which on halves of rows are read: one unit shuffles whole vectors (both of
+# Sapphire Rapids' insert a half that is read)
+
 ZEROS = "@no.element"  # what a read finds whose guards do not hold; room for the widest vector
 
 
@@ -214,22 +217,11 @@ class Access(Positions):
         are not there are zero (any other number could be one that sums are slow with), and what is
         not in the first columns is not read."""
         dtype, lanes = place.buffer.dtype, self.lanes
-        kind, element = types.stored(dtype, lanes), types.stored(dtype)
-        mask = Value(types.first(columns, lanes), "bool", lanes)
-        pointers = f"ptr align {self.alignment(place)}"
-        rows = []
-        for n in range(lanes):
-            at = Form(corner.const + n * corner.lane, corner.terms)
-            if n >= self.active:
-                rows.append("zeroinitializer")
-                continue
-            address = self.address(place.address, at, element)
-            if columns == lanes:
-                rows.append(self.loaded(place, kind, address, lanes).text)
-            else:
-                rows.append(self.masked(place, "load", pointers, address, mask).text)
+        kind = types.stored(dtype, lanes)
+        whole = columns == lanes >= HALVED
+        rows = self.halves(place, corner) if whole else self.rows(place, corner, columns)
         step = 1
-        while step < lanes:
+        while step < (lanes // 2 if whole else lanes):
             for n in (n for n in range(lanes) if not n & step):
                 a, b = rows[n], rows[n | step]
                 rows[n] = self.mixed(
@@ -239,6 +231,40 @@ class Access(Positions):
                     kind, a, b, [_from(k, step, True, lanes) for k in range(lanes)]
                 )
             step *= 2
+        return rows
+
+    def rows(self, place: Memory, corner: Form, columns: int) -> list[str]:
+        """The rows of a square, so much of each as is in the first columns."""
+        dtype, lanes = place.buffer.dtype, self.lanes
+        kind, element = types.stored(dtype, lanes), types.stored(dtype)
+        mask = Value(types.first(columns, lanes), "bool", lanes)
+        pointers = f"ptr align {self.alignment(place)}"
+        rows = ["zeroinitializer"] * lanes
+        for n in range(self.active):
+            at = Form(corner.const + n * corner.lane, corner.terms)
+            address = self.address(place.address, at, element)
+            if columns == lanes:
+                rows[n] = self.loaded(place, kind, address, lanes).text
+            else:
+                rows[n] = self.masked(place, "load", pointers, address, mask).text
+        return rows
+
+    def halves(self, place: Memory, corner: Form) -> list[str]:
+        """The rows of a square after the exchange at the largest distance, which needs no shuffle:
+        a half of one row is read behind a half of another."""
+        dtype, half = place.buffer.dtype, self.lanes // 2
+        kind, element = types.stored(dtype, half), types.stored(dtype)
+        rows = []
+        for n in range(self.lanes):
+            pair = []
+            for row in (n % half, n % half + half):
+                at = Form(corner.const + row * corner.lane + n // half * half, corner.terms)
+                if row < self.active:
+                    address = self.address(place.address, at, element)
+                    pair.append(self.loaded(place, kind, address, half).text)
+                else:
+                    pair.append("zeroinitializer")
+            rows.append(self.mixed(kind, *pair, range(self.lanes)))
         return rows
 
     def mixed(self, kind: str, a: str, b: str, order: Sequence[int]) -> str:
