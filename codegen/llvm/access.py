@@ -254,17 +254,19 @@ class Access(Positions):
         a half of one row is read behind a half of another."""
         dtype, half = place.buffer.dtype, self.lanes // 2
         kind, element = types.stored(dtype, half), types.stored(dtype)
+
+        def read(row: int, column: int) -> str:
+            if row >= self.active:
+                return "zeroinitializer"
+            at = Form(corner.const + row * corner.lane + column, corner.terms)
+            address = self.address(place.address, at, element)
+            return self.loaded(place, kind, address, half).text
+
         rows = []
         for n in range(self.lanes):
-            pair = []
-            for row in (n % half, n % half + half):
-                at = Form(corner.const + row * corner.lane + n // half * half, corner.terms)
-                if row < self.active:
-                    address = self.address(place.address, at, element)
-                    pair.append(self.loaded(place, kind, address, half).text)
-                else:
-                    pair.append("zeroinitializer")
-            rows.append(self.mixed(kind, *pair, range(self.lanes)))
+            row, column = n % half, n // half * half
+            pair = read(row, column), read(row + half, column)
+            rows.append(self.mixed(kind, pair[0], pair[1], range(self.lanes)))
         return rows
 
     def mixed(self, kind: str, a: str, b: str, order: Sequence[int]) -> str:

@@ -123,16 +123,17 @@ class Bench:
         if not all(done):
             self.loops = before
 
-    def transposed(self, copy: Part) -> None:
-        """The copy of an operand in squares of one vector: what is read in rows is stored so."""
+    def transposed(self, copy: Part) -> bool:
+        """The copy of an operand in squares of one vector, if it is turned: what is read in rows is
+        stored so."""
         names = [f.name for f in inside(copy.body) if isinstance(f, For)]
         (store,) = [s for s in inside(copy.body) if isinstance(s, Store)]
         (load,) = loads(store)
         if len(names) < 2 or load.indices[-1].loops == store.index[-1].loops:
-            return
+            return False
         lanes = self.target.lanes(WIDTH[self.arrays()[copy.name].dtype])
         shape = tuple((n, lanes) for n in names[-2:])
-        self.attempt(RegisterBlock(copy.name, shape, lanes=True))
+        return self.attempt(RegisterBlock(copy.name, shape, lanes=True))
 
 
 def _long(f: For) -> bool:

@@ -28,7 +28,7 @@ from codegen.loops.nest import Declare, For, Part, Stmt, Store, When
 from codegen.loops.walk import loads
 from codegen.program import Binary, Call, Cast, IndexValue, Load, Number, Scalar, children, walk
 
-__all__ = ["CACHE", "LINE", "STRIDE", "Tile", "cycles", "extent", "text", "tile", "waits"]
+__all__ = ["CACHE", "LINE", "SQUARE", "STRIDE", "Tile", "cycles", "extent", "text", "tile", "waits"]
 
 FMAS = 2.0  # vector multiply-adds a cycle: two units (Sapphire Rapids); Zen 4 has one of this width
 COLUMN = 0.45  # cycles that a vector of columns adds to a turn, most of them from the second cache
@@ -46,6 +46,7 @@ STRIDE = 2048  # bytes between rows from which on columns fall into few sets of 
 ACCESS = 0.5  # a vector or a single element, in order: two a cycle
 SCATTERED = 1.0  # each lane of a gather (16 lanes in 16 to 20 cycles, Sapphire Rapids)
 OPERATION = 0.5  # an addition, a comparison: half of FMAS
+SQUARE = 5.0  # a row of a square that is turned in registers (16 rows of 16: 73 to 88 cycles)
 DIVISION = 8.0  # a vector of quotients or square roots, the next one right behind it
 FUNCTION = 12.0  # 16 elements of tanh, as measured on Zen 4; exp takes about 8
 FORMULA = 25  # operations that a function like tanh is written out as, about

@@ -7,6 +7,8 @@ In: ``Loops`` whose body is a few parts over one axis. Out: the same under direc
     RegisterBlock    that loop in lanes (rows side by side), or each loop inside it (elements of a
                      row side by side), whichever costs less
     Vectorise        a short loop inside, all of it: its vectors are written out
+    Pack             what rows side by side read more than once in columns, if its rows are short:
+                     turned in squares before
     Privatise        a sum along a row, or of everything, in as many parts as there are lanes; its
                      rounds written out (Unroll) where they are few
 
@@ -16,15 +18,26 @@ Guarantees: a directive that is refused is left out; a nest that gains nothing s
 from __future__ import annotations
 
 from codegen.dtypes import WIDTH
+from codegen.index import Loop
+from codegen.llvm.access import LEAST
 from codegen.llvm.bench import Bench
-from codegen.llvm.cost import TREE, cycles, extent
+from codegen.llvm.cost import SQUARE, TREE, cycles, extent
 from codegen.llvm.storage import WRITTEN
-from codegen.loops.directives import Fuse, Localise, Privatise, RegisterBlock, Unroll, Vectorise
+from codegen.loops.directives import (
+    Fuse,
+    Localise,
+    Pack,
+    Privatise,
+    RegisterBlock,
+    Unroll,
+    Vectorise,
+)
 from codegen.loops.finding import writes
 from codegen.loops.fusing import single
 from codegen.loops.nest import Declare, For, Part, Store
 from codegen.loops.turns import clash
-from codegen.loops.walk import inside
+from codegen.loops.walk import inside, loads
+from codegen.program import Load
 
 __all__ = ["in_lanes", "united"]
 
@@ -85,9 +98,45 @@ def _rows(bench: Bench, where: Part, lanes: int) -> tuple[bool, float]:
     found = single(where)
     if found is None or not any(isinstance(s, For) for s in inside(found.loop.body)):
         return False, 0.0
+    turned = _turned(bench, where, found.loop.loop, lanes)
+    where = next(p for p in bench.parts() if p.name == where.name)
     cost = cycles((where,), found.loop.loop, lanes, bench.sizes)
+    cost += turned * SQUARE * extent(found.loop.loop.extent, bench.sizes)
     block = RegisterBlock(where.name, ((found.loop.name, lanes),), lanes=True)
     return bench.attempt(block), cost
+
+
+def _turned(bench: Bench, where: Part, row: Loop, lanes: int) -> int:
+    """How many arrays were turned in squares before a part: what it reads in columns, more than
+    once, from short rows."""
+    count = 0
+    for array in _columns(bench, where, row, lanes):
+        before, known = bench.loops, {p.name for p in bench.parts()}
+        if not bench.attempt(Pack(where.name, array, (1, 0))):
+            continue
+        (copy,) = (p for p in bench.parts() if p.name not in known)
+        if bench.transposed(copy):
+            count += 1
+        else:
+            bench.loops = before
+    return count
+
+
+def _columns(bench: Bench, where: Part, row: Loop, lanes: int) -> list[str]:
+    """Arrays of short rows that a part reads in two places or more with its rows in lanes."""
+    reads: dict[str, list[Load]] = {}
+    for x in (x for s in inside((where,)) for x in loads(s)):
+        reads.setdefault(x.buffer, []).append(x)
+    found = []
+    for array in (b for b in bench.arrays().values() if len(b.dims) == 2 and b.name in reads):
+        size = array.dims[1].value or 0
+        square = LEAST <= size <= lanes and (bench.target.masks or size == lanes)
+        along = all(
+            x.indices[0].atom is row and row not in x.indices[1].loops for x in reads[array.name]
+        )
+        if square and along and len(reads[array.name]) > 1:
+            found.append(array.name)
+    return found
 
 
 def _inside(bench: Bench, where: Part, lanes: int, plain: float) -> float:

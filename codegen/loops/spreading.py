@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from codegen.index import Gather, Guard, Ix, Loop, guard, substitute
 from codegen.loops.assignment import nested
@@ -42,6 +43,7 @@ class Lane:
 
 
 Lanes = tuple[Lane, ...]
+T = TypeVar("T")
 
 
 class Spreading:
@@ -87,7 +89,7 @@ class Spreading:
             wide.insert(0, array)
             try:
                 for p in users:
-                    p.stmts = list(moved(p.stmts, array.name, array.name, _prefixed(lanes)))
+                    p.stmts = list(moved(p.stmts, array.name, array.name, _place(lanes)))
             except CannotMove as why:
                 raise ScheduleError(
                     f'every turn of a tile of part "{self.part}" needs "{array.name}" of its own, '
@@ -154,8 +156,8 @@ class Spreading:
 
     def widened(self, array: Buffer, lanes: Lanes) -> Buffer:
         """Storage of one turn, for all lanes, under its name; declared where its sizes allow it."""
-        dims = (*(lane.loop.extent for lane in lanes), *array.dims)
-        axes = (*(lane.name for lane in lanes), *array.axes)
+        dims = _widened(lanes, [lane.loop.extent for lane in lanes], array.dims)
+        axes = _widened(lanes, [lane.name for lane in lanes], array.axes)
         wide = scratch(array.name, dims, array, axes)
         if not housed(wide, self.around, self.part):
             self.arrays.append(wide)
@@ -181,10 +183,12 @@ class Spreading:
 
     def copy(self, array: Buffer, tile: Buffer, lanes: Lanes) -> Stmt:
         """``tile = array`` in one turn of the lanes."""
-        rest = [self.fresh.loop(d) for d in array.dims[len(lanes) :]]
-        place = (*(lane.loop.ix() for lane in lanes), *(v.ix() for v in rest))
+        first = len(_outside(lanes))
+        own = slice(first, first + len(array.dims) - len(lanes))
+        rest = [self.fresh.loop(d) for d in array.dims[own]]
+        place = _place(lanes)(tuple(v.ix() for v in rest))
         stmt: Stmt = Store(tile.name, place, "=", Load(array.name, place))
-        names = array.axes[len(lanes) :]
+        names = array.axes[own]
         for n, (v, name) in reversed(list(enumerate(zip(rest, names, strict=True)))):
             stmt = For(v, name or f"i{n}", (stmt,), "unroll")
         return stmt
@@ -243,10 +247,22 @@ def _written_out(stmts: Iterable[Stmt], name: str, unrolled: bool = False) -> bo
     return False
 
 
-def _prefixed(lanes: Lanes) -> Callable[[tuple[Ix, ...]], tuple[Ix, ...]]:
+def _outside(lanes: Lanes) -> Lanes:
+    """The lanes before the axes of an array's own: all but one of a vector, whose elements lie
+    beside each other."""
+    return lanes[:-1] if lanes[-1].kind == "vector" else lanes
+
+
+def _widened(lanes: Lanes, of_lanes: Sequence[T], own: Sequence[T]) -> tuple[T, ...]:
+    """What is said of the axes of an array, widened by the lanes."""
+    first = len(_outside(lanes))
+    return (*of_lanes[:first], *own, *of_lanes[first:])
+
+
+def _place(lanes: Lanes) -> Callable[[tuple[Ix, ...]], tuple[Ix, ...]]:
     """The element of a turn, in storage widened by the lanes."""
-    place = tuple(lane.loop.ix() for lane in lanes)
-    return lambda index: (*place, *index)
+    turn = [lane.loop.ix() for lane in lanes]
+    return lambda index: _widened(lanes, turn, index)
 
 
 def _unbound(f: For, lanes: set[Loop]) -> For:

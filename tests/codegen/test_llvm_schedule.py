@@ -281,3 +281,23 @@ def test_a_full_group_leaves_later_parts_to_another() -> None:
     sizes = [len(group) for group in found.order()]
     assert sizes == [LARGEST, LARGEST, 5]
     assert list(kinds.values()) == ["lanes"] * 3
+
+
+def test_short_rows_that_lanes_read_in_columns_are_turned_first() -> None:
+    loops = schedules.classifier(35, unit=6, digit=7)
+    made = native(loops, X86_64_AVX512, {})
+    (turned,) = (d for d in made.schedule if isinstance(d, Pack) and d.array == "logits")
+    assert turned.order == (1, 0)
+    (copy,) = (s for s in made.body if isinstance(s, Part) and s.name == "logits_packed")
+    assert "vector" in {s.kind for s in inside((copy,)) if isinstance(s, For)}
+    agrees(loops, made, 35)
+
+
+def test_a_large_operand_is_turned_in_blocks_each_before_its_use() -> None:
+    small, large = (native(schedules.dense(13, k, 64), X86_64_AVX512, {}) for k in (64, 2048))
+    (whole,), (cut,) = ([d for d in m.schedule if isinstance(d, Pack)] for m in (small, large))
+    assert not whole.blocks
+    ((axis, size),) = cut.blocks
+    assert axis == 0
+    assert 64 % size == 0
+    assert not any(b.name == "w_packed" for b in large.arrays)  # storage of one block

@@ -146,7 +146,9 @@ def test_the_lanes_of_a_softmax_can_be_the_rows() -> None:
     after = agree(classifier(), [*softmax(), tile], batches=(3, 9))
     kinds = loops_of(after, "logits to share", "vector")
     assert set(kinds) == {"batch_inner 4"}
-    assert "top[batch_inner] max= logits[batch_inner, digit]" in shown(after, "logits to share")
+    lines = shown(after, "logits to share")
+    assert "logits : float64[digit=10, batch_inner=4]" in lines  # a row's lanes side by side
+    assert "top[batch_inner] max= logits[digit, batch_inner]" in lines
 
 
 def pooling() -> list[Directive]:
