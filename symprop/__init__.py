@@ -25,6 +25,7 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
 from codegen.index import dim as Dim  # noqa: N812
 from symprop.artifact import Artifact, load
 from symprop.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from symprop.checks import Check, check
 from symprop.clipping import ClipGlobalNorm, ClipNorm, ClipValue
 from symprop.declarations import (
     constant,
@@ -167,6 +168,7 @@ __all__ = [
     "Artifact",
     "CSVLogger",
     "Callback",
+    "Check",
     "Checkpoint",
     "ClipGlobalNorm",
     "ClipNorm",
@@ -210,6 +212,7 @@ __all__ = [
     "cbrt",
     "ceil",
     "celu",
+    "check",
     "clip",
     "compile",
     "concat",

@@ -2,6 +2,7 @@
 
     symprop explain|source|derive FILE:NAME     read a loss
     symprop train|diagnose FILE:NAME            run it on the data of the file
+    symprop check FILE:NAME                     test its gradients
     symprop train digits                        the network that comes with symprop
     symprop export FILE:NAME --to FOLDER        a library for C, with header and self-test
     symprop bench [WORKLOAD]...                 training steps, timed beside peers'
@@ -10,8 +11,8 @@
 
 In: a command line.
 Out: text on the terminal, or JSON alone with --json; a file or a folder where a command says so;
-the exit status is 0, 1 after an error in symprop's words, 2 after a wrong command line, 130 after
-Ctrl-C.
+the exit status is 0, 1 after an error in symprop's words or a wrong gradient, 2 after a wrong
+command line, 130 after Ctrl-C.
 Guarantees: an error that symprop names is shown as its sentence, not as a traceback; a reader that
 stops reading (`| head`) ends the command quietly; files are written whole or not at all.
 """
@@ -183,6 +184,42 @@ def diagnose(
 
     run = commands.Run(data, None, seed, rate)
     show(commands.diagnose(open_model(model), run, batch_size), as_json)
+
+
+@app.command()
+def check(
+    model: Model,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Name of values for some variables.", show_default="drawn"
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What is compared, separated by commas: {choices(BACKENDS)}.",
+            show_default="all that can run here",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the test for pytest, beside the file.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a test that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Test the gradients of every parameter, at 60 digits and on every backend."""
+    from symprop import commands
+    from symprop.checks.file import Options
+    from symprop.model_file import open_model
+
+    backends = None if backend is None else [name.strip() for name in backend.split(",")]
+    options = Options(at, backends, seed)
+    answer, ok = commands.check(open_model(model), options, write, force)
+    show(answer, as_json)
+    if not ok:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -19,6 +19,7 @@ import numpy as np
 from codegen.listing import listing
 from symprop import checkpoint
 from symprop.backends import BACKENDS
+from symprop.checks import file as gradient_test
 from symprop.data import closest
 from symprop.errors import DataError, DeclarationError, listed, quoted
 from symprop.expression import Expr
@@ -26,7 +27,7 @@ from symprop.model_file import LOSS_FIRST, STEP_FIRST, ModelFile, as_loss
 from symprop.training import Trainer, TrainingStep, training_step
 from symprop.walk import leaves
 
-__all__ = ["Answer", "derive", "diagnose", "explain", "export", "source", "train"]
+__all__ = ["Answer", "check", "derive", "diagnose", "explain", "export", "source", "train"]
 
 SAMPLE = 5  # examples that the self-test of an export records
 
@@ -154,6 +155,21 @@ def diagnose(file: ModelFile, run: Run, count: int) -> Answer:
     trainer = trainer_of(file, run)
     found = prop.diagnose(trainer, some_examples(trainer, file.data(run.data), count, run.seed))
     return Answer(str(found), found.to_json(), found)
+
+
+def check(
+    file: ModelFile, options: gradient_test.Options, write: bool, force: bool
+) -> tuple[Answer, bool]:
+    """Whether the gradients are right, and that as a test beside the model if it is asked for."""
+    if write and not force:
+        gradient_test.refuse_existing(file)
+    found = gradient_test.of_file(file, options)
+    lines, data = [str(found)], found.to_json()
+    if write:
+        path = gradient_test.write(file, options)
+        lines.append(f"written: {path}, which pytest runs")
+        data["written"] = str(path)
+    return Answer("\n".join(lines), data), found.ok
 
 
 def some_examples(trainer: Trainer, data: Any, count: int, seed: int) -> Any:

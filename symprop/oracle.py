@@ -345,7 +345,7 @@ class Oracle:
         for row, y in zip(stacked, node.block.outputs[nc:], strict=True):
             out = self.array((length, *(self.size(d) for d in y.dims)), y.dtype)
             for k, item in enumerate(row):
-                out[k] = item
+                out[k] = np.asarray(item)[()]  # the number of an array of none
             found.append(out)
         return [*carries, *found]
 
