@@ -15,9 +15,10 @@ k*eps*error at most, to first order (Higham, Accuracy and Stability of Numerical
 sections 3.1 and 4.2), eps the distance from 1 to the next float.
 
 Guarantees: values are those of ``symprop.oracle``; branches not taken are not looked at; what was
-given is exact. ``peak`` is the largest size on the way to a value: above the greatest float, a
-float may well have overflowed. ``Condition.doubt`` says that a comparison came out nearer than the
-errors of its sides: floats may have taken the other branch. It judges nothing.
+given is exact, constants are rounded once. ``peak`` is the largest size on the way to a value:
+above the greatest float, a float may well have overflowed. ``Condition.doubt`` says that a
+comparison, a step or a pole was nearer than the errors of its arguments: floats may have come out
+on the other side of it. It judges nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 
 from symprop import term as t
 from symprop.expression import Expr
-from symprop.graph import FLOATS, Node, Reduce
+from symprop.graph import FLOATS, Leaf, Node, Reduce
 from symprop.ops.declare import reference
 from symprop.oracle import Array, Oracle, Point, context, run_with
 
@@ -219,6 +220,26 @@ class _Conditioned(Oracle):
         found = super().empty(node)
         return self.scale.bounded(found) if node.dtype in FLOATS else found
 
+    def term(self, term: t.Term) -> Callable[[list[Any]], Any]:
+        if not isinstance(term, t.Num):
+            return super().term(term)
+        number = self.written(*term.value.as_integer_ratio())
+        return lambda v: number
+
+    def bind(self, leaf: Leaf, value: Any) -> None:
+        super().bind(leaf, value)
+        if leaf.kind == "constant" and leaf.dtype in FLOATS:
+            array = self.values[leaf]
+            for p in np.ndindex(*array.shape):
+                array[p] = self.written(*float(array[p].value).as_integer_ratio())
+
+    def written(self, numerator: int, denominator: int) -> Bounded:
+        """A number of the text: rounded, unless a float holds it."""
+        value = self.ctx.mpf(numerator) / denominator
+        exact = _representable(numerator, denominator, float(self.scale.eps))
+        error = self.ctx.zero if exact else self.scale.rounding(abs(value))
+        return Bounded(self.scale, value, error, abs(value), abs(value))
+
     def function(self, fn: t.Function) -> Callable[..., Any]:
         plain = super().function(fn)
         if fn.name == "stop_gradient" or fn.name.startswith("cast_") or _bare(fn):
@@ -232,11 +253,26 @@ class _Conditioned(Oracle):
             error = self.scale.rounding(abs(value))
             for k, p in enumerate(points):
                 if p.error:
-                    error += _times(p.error, self.slope(exact, at, k))
+                    slope = self.slope(exact, at, k)
+                    error += _times(p.error, slope)
+                    self.jumps(exact, at, k, p.error, slope)
             peak = max([abs(value), *(p.peak for p in points)])
             return Bounded(self.scale, value, error, abs(value), peak)
 
         return bounded
+
+    def jumps(
+        self, exact: Callable[..., Any], at: list[Any], k: int, error: Any, slope: Any
+    ) -> None:
+        """Notes a function that changes, within the error of an argument, by more than its slope
+        says: a sign, a step, a pole; first-order bounds say nothing there."""
+        scale = self.scale
+        d = NEAR * scale.eps * error
+        here = exact(*at)
+        for moved in (at[k] - d, at[k] + d):
+            change = abs(exact(*at[:k], moved, *at[k + 1 :]) - here)
+            if not change <= 4 * slope * d + scale.eps * abs(here) + scale.smallest * scale.eps:
+                scale.doubt = True
 
     def slope(self, exact: Callable[..., Any], at: list[Any], k: int) -> Any:
         """The derivative in one argument, from one side where the other is outside."""
@@ -251,6 +287,12 @@ class _Conditioned(Oracle):
 def _bare(fn: t.Function) -> bool:
     """Whether the oracle's own function takes ``Bounded`` numbers as they are."""
     return fn.name in ("lt", "le", "eq", "ne", "not", "and", "or", "strong_mul", "inf", "nan", "pi")
+
+
+def _representable(numerator: int, denominator: int, eps: float) -> bool:
+    """Whether a float holds a fraction exactly."""
+    digits = abs(numerator) >> max((numerator & -numerator).bit_length() - 1, 0)
+    return denominator & (denominator - 1) == 0 and digits * eps < 2
 
 
 def _times(error: Any, slope: Any) -> Any:
