@@ -11,8 +11,8 @@ the ``Loops`` to be emitted; ``plain(loops)``, the parts of it that have no lane
     room      rows of scratch begin where vectors do (``codegen.llvm.room``)
 
 The ``schedule`` of the result lists the directives in order, for a reader. It is no recipe that
-gives the same nests again: values moved by ``codegen.llvm.early``, the order of groups, the calls
-of shared kernels and room are no directives.
+gives the same nests again: reads changed by ``codegen.llvm.compared``, values moved by
+``codegen.llvm.early``, the order of groups, the calls of shared kernels and room are no directives.
 
 Guarantees: the values of the program, up to the rounding of sums that ``Init`` and ``Privatise``
 reorder; deterministic; nothing is refused: what no directive fits stays as it was written.
@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from codegen.index import loop
 from codegen.llvm.bench import Bench
 from codegen.llvm.clusters import Graph
+from codegen.llvm.compared import compared
 from codegen.llvm.early import early
 from codegen.llvm.grouping import grouped
 from codegen.llvm.lanes import in_lanes, united
@@ -51,7 +52,7 @@ def native(loops: Loops, target: Target, sizes: Mapping[str, int]) -> Loops:
     """Unscheduled nests under the native schedule of a machine; ``sizes`` that are not given are
     the typical ones of the dimensions."""
     found = {d.name: d.nominal for d in loops.dims} | dict(sizes)
-    loops = early(loops)
+    loops = early(compared(loops))
     room = _Room(loops, target, found)
     within: dict[str, tuple[Kernel, ...]] = {}  # kernels of kernels, which stand before them
     for kernel in loops.kernels:
