@@ -22,7 +22,7 @@ from math import prod
 
 from codegen.dtypes import WIDTH
 from codegen.llvm.bench import Bench
-from codegen.llvm.cost import CACHE, STRIDE, extent, text, tile
+from codegen.llvm.cost import CACHE, STRIDE, even_tile, extent, text, tile
 from codegen.llvm.sums import Sum, reading
 from codegen.loops.directives import (
     Epilogue,
@@ -123,11 +123,13 @@ def _blocked(bench: Bench, found: Sum, name: str, width: int, rolled: bool) -> N
     if not turns or not rows or not across:
         return
     free = row is not None and row.loop.extent.value is None
-    best = tile(rows, across, turns, width, bench.target, free)
+    most = 8 * CACHE // (TURNED if _turned(found) else 2)
+    large = row is not None and turns * across * width > most
+    choose = even_tile if large else tile
+    best = choose(rows, across, turns, width, bench.target, free)
     start, before = bench.loops, {p.name for p in bench.parts()}
     size = 0  # of blocks of columns that stay in the cache
-    most = 8 * CACHE // (TURNED if _turned(found) else 2)
-    if row and across % best.lanes == 0 and turns * across * width > most:
+    if large and across % best.lanes == 0:
         size = _block(across, best.lanes, turns * width)
     far = across * width >= 8 * STRIDE and turns >= FAR and rows >= REUSED * best.rows
     block = size or best.lanes if far and best.lanes < across else 0
