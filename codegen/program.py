@@ -28,11 +28,11 @@ says whether one is valid; ``listing`` prints one in index notation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from codegen.index import Dim, Guard, Ix, Loop
 from codegen.ranges import testable
@@ -194,26 +194,47 @@ Scalar: TypeAlias = (
 )
 
 
+# By kind: the operands in order, and the same with other operands.
+_Operands: TypeAlias = tuple[Scalar, ...]
+_NONE: tuple[type, ...] = (Number, Load, IndexValue)
+_SHAPES: dict[
+    type, tuple[Callable[[Any], _Operands], Callable[[Any, Sequence[Scalar]], Scalar]]
+] = {
+    **dict.fromkeys(_NONE, (lambda s: (), lambda s, new: s)),
+    Unary: (lambda s: (s.x,), lambda s, new: Unary(s.op, *new)),
+    Cast: (lambda s: (s.x,), lambda s, new: Cast(s.dtype, *new)),
+    Bitcast: (lambda s: (s.x,), lambda s, new: Bitcast(s.dtype, *new)),
+    Shift: (lambda s: (s.x,), lambda s, new: Shift(new[0], s.places)),
+    Round: (lambda s: (s.x,), lambda s, new: Round(*new)),
+    Binary: (lambda s: (s.left, s.right), lambda s, new: Binary(s.op, *new)),
+    Compare: (lambda s: (s.left, s.right), lambda s, new: Compare(s.op, *new)),
+    And: (lambda s: (s.left, s.right), lambda s, new: And(*new)),
+    Or: (lambda s: (s.left, s.right), lambda s, new: Or(*new)),
+    Xor: (lambda s: (s.left, s.right), lambda s, new: Xor(*new)),
+    MulHigh: (lambda s: (s.left, s.right), lambda s, new: MulHigh(*new)),
+    Select: (lambda s: (s.condition, s.then, s.other), lambda s, new: Select(*new)),
+    Fma: (lambda s: (s.a, s.b, s.c), lambda s, new: Fma(*new)),
+    Call: (lambda s: s.args, lambda s, new: Call(s.function, tuple(new))),
+}
+
+
 def children(scalar: Scalar) -> tuple[Scalar, ...]:
     """The operands of a scalar, in order."""
-    match scalar:
-        case Number() | Load() | IndexValue():
-            return ()
-        case Unary(_, x) | Cast(_, x) | Bitcast(_, x) | Shift(x, _) | Round(x):
-            return (x,)
-        case Binary(_, a, b) | Compare(_, a, b) | And(a, b) | Or(a, b) | Xor(a, b) | MulHigh(a, b):
-            return (a, b)
-        case Select(a, b, c) | Fma(a, b, c):
-            return (a, b, c)
-        case Call(_, args):
-            return args
+    return _SHAPES[type(scalar)][0](scalar)
+
+
+def with_children(scalar: Scalar, operands: Sequence[Scalar]) -> Scalar:
+    """A scalar with other operands."""
+    return _SHAPES[type(scalar)][1](scalar, operands)
 
 
 def walk(scalar: Scalar) -> Iterator[Scalar]:
     """A scalar and everything inside it, outer first, left to right."""
-    yield scalar
-    for child in children(scalar):
-        yield from walk(child)
+    left = [scalar]
+    while left:
+        one = left.pop()
+        yield one
+        left += reversed(_SHAPES[type(one)][0](one))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ class _Early:
         stmts: list[Stmt] = []
         for n, s in enumerate(body):
             stmts += [s, *self.after.get(n, [])]
-        more = [b for b in self.arrays.values() if b.name in self.made.values()]
+        made = set(self.made.values())
+        more = [b for b in self.arrays.values() if b.name in made]
         return replace(self.loops, body=tuple(stmts), arrays=(*self.loops.arrays, *more))
 
     @cached_property

@@ -9,10 +9,9 @@ walking them).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from codegen.loops.nest import For, Part, Stmt, Store, When
-from codegen.loops.walk import bodies, read_names
+from codegen.loops.nest import Call, Part, Stmt, Store
+from codegen.loops.walk import bodies, gathered, loads
+from codegen.program import BufferSource
 
 __all__ = ["arrays_in", "own_arrays", "parts_in"]
 
@@ -22,9 +21,15 @@ _known: dict[int, tuple[Stmt, frozenset[str], frozenset[str]]] = {}
 
 def own_arrays(stmt: Stmt) -> frozenset[str]:
     """The arrays that a statement reads, writes or hands on itself."""
-    alone = replace(stmt, body=()) if isinstance(stmt, Part | For | When) else stmt
-    written = (stmt.target,) if isinstance(stmt, Store) else ()
-    return frozenset((*read_names((alone,), {}), *written))
+    found = [x.buffer for x in loads(stmt)]
+    for g in gathered(stmt):
+        assert isinstance(g.source, BufferSource)
+        found.append(g.source.buffer)
+    if isinstance(stmt, Store):
+        found.append(stmt.target)
+    elif isinstance(stmt, Call):
+        found += stmt.arguments
+    return frozenset(found)
 
 
 def arrays_in(stmt: Stmt) -> frozenset[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from codegen.index import Dim, Gather, Ix, Loop, Mod, bounds, loop, nonneg, substitute
@@ -25,15 +26,19 @@ from codegen.program import BufferSource
 
 __all__ = ["Access", "Clash", "accesses", "apart", "clash", "clashes"]
 
+Index: TypeAlias = tuple[Ix, ...]
 Kind: TypeAlias = Literal["adds", "writes", "reads"]
 
+_ROOM = 1 << 16  # statements remembered: they do not change, so nor does what they touch
+_known: dict[int, tuple[Store, tuple[Access, ...]]] = {}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """One place where an array is read (``op`` is "") or written; no index: anywhere in it."""
 
     array: str
-    index: tuple[Ix, ...] | None
+    index: Index | None
     op: str
 
 
@@ -50,22 +55,36 @@ def accesses(stmts: Iterable[Stmt], marks: Mapping[str, tuple[bool, ...]]) -> It
     every = list(inside(stmts))
     own = {s.array.name for s in every if isinstance(s, Declare)}
     for stmt in every:
-        for access in _touched(stmt, marks):
+        for access in touched(stmt, marks):
             if access.array not in own:
                 yield access
 
 
-def _touched(stmt: Stmt, marks: Mapping[str, tuple[bool, ...]]) -> Iterator[Access]:
-    for load in loads(stmt):
-        yield Access(load.buffer, load.indices, "")
+def touched(stmt: Stmt, marks: Mapping[str, tuple[bool, ...]]) -> tuple[Access, ...]:
+    """What one statement touches, not those inside it."""
+    if isinstance(stmt, Call):
+        pairs = zip(stmt.arguments, marks[stmt.kernel], strict=True)
+        found = _gathered(stmt)
+        return (*found, *(Access(name, None, "=" if written else "") for name, written in pairs))
+    if not isinstance(stmt, Store):
+        return _gathered(stmt)
+    known = _known.get(id(stmt))
+    if known is not None and known[0] is stmt:
+        return known[1]
+    read = [Access(load.buffer, load.indices, "") for load in loads(stmt)]
+    made = (*read, *_gathered(stmt), Access(stmt.target, stmt.index, stmt.op))
+    if len(_known) >= _ROOM:
+        _known.clear()
+    _known[id(stmt)] = stmt, made
+    return made
+
+
+def _gathered(stmt: Stmt) -> tuple[Access, ...]:
+    found: list[Access] = []
     for g in gathered(stmt):
         assert isinstance(g.source, BufferSource)
-        yield Access(g.source.buffer, g.indices, "")
-    if isinstance(stmt, Store):
-        yield Access(stmt.target, stmt.index, stmt.op)
-    if isinstance(stmt, Call):
-        for name, written in zip(stmt.arguments, marks[stmt.kernel], strict=True):
-            yield Access(name, None, "=" if written else "")
+        found.append(Access(g.source.buffer, g.indices, ""))
+    return tuple(found)
 
 
 def clash(
@@ -91,15 +110,18 @@ def clashes(
 ) -> list[Clash]:
     """One clash for every array that has any, as ``clash`` finds them."""
     found = list(accesses(stmts, marks))
-    varying = [item, *free, *(s.loop for s in inside(stmts) if isinstance(s, For))]
-    far = 1 + max(i.position for i in _loops(found, varying))
-    other = {i: loop(far + n, i.extent).ix() for n, i in enumerate(dict.fromkeys(varying))}
+    varying = {item, *free, *(s.loop for s in inside(stmts) if isinstance(s, For))}
     changed = {a.array for a in found if a.op}
+    touching: dict[str, list[Access]] = {}
+    for access in dict.fromkeys(found):
+        touching.setdefault(access.array, []).append(access)
     worst: dict[str, Clash] = {}
     for write in (a for a in found if a.op):
-        for access in (a for a in found if a.array == write.array):
+        for access in touching[write.array]:
             known = worst.get(write.array)
-            if (known and known.kind != "adds") or _told_apart(write, access, item, other, changed):
+            if (known and known.kind != "adds") or _told_apart(
+                write, access, item, varying, changed
+            ):
                 continue
             adds = write.op == access.op != "="
             kind: Kind = "adds" if adds else "writes" if access.op else "reads"
@@ -107,31 +129,30 @@ def clashes(
     return list(worst.values())
 
 
-def _loops(found: Iterable[Access], varying: Iterable[Loop]) -> Iterator[Loop]:
-    yield from varying
-    for access in found:
-        for ix in access.index or ():
-            yield from ix.loops
-
-
-def _told_apart(
-    a: Access, b: Access, item: Loop, other: Mapping[Loop, Ix], changed: set[str]
-) -> bool:
+def _told_apart(a: Access, b: Access, item: Loop, varying: set[Loop], changed: set[str]) -> bool:
     """Whether access ``a`` of one turn and ``b`` of another never meet."""
     if a.index is None or b.index is None:
         return False
-    if any(_reads(ix, changed) for ix in (*a.index, *b.index)):
+    if any(ix.gathers and _reads(ix, changed) for ix in (*a.index, *b.index)):
         return False  # an index that may be another one by then
-    second = [substitute(ix, other) for ix in b.index]
-    twin = other[item].atom
-    assert isinstance(twin, Loop)
-    axes = list(zip(a.index, second, strict=True))
+    moving = dict.fromkeys(v for ix in b.index for v in ix.loops if v in varying)
+    return _never_meet(a.index, b.index, item, tuple(moving))
+
+
+@lru_cache(maxsize=1 << 14)
+def _never_meet(a: Index, b: Index, item: Loop, varying: tuple[Loop, ...]) -> bool:
+    """Whether an index in one turn and another in another turn are never the same; ``varying`` are
+    the loops of the second that have any value in it."""
+    far = 1 + max(v.position for v in (item, *(v for ix in (*a, *b) for v in ix.loops)))
+    other = {v: loop(far + n, v.extent) for n, v in enumerate(dict.fromkeys((item, *varying)))}
+    second = [substitute(ix, {v: w.ix() for v, w in other.items()}) for ix in b]
+    axes = list(zip(a, second, strict=True))
     whole = list(axes)
     for k, (rest, other_rest) in enumerate(axes):
         if isinstance(rest.atom, Mod):  # e // n on one axis and e mod n on another are e
             n = rest.atom.n
             whole += [(x * n + rest, y * n + other_rest) for j, (x, y) in enumerate(axes) if j != k]
-    return any(apart(x - y, item, twin) for x, y in whole)
+    return any(apart(x - y, item, other[item]) for x, y in whole)
 
 
 def _reads(ix: Ix, arrays: set[str]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from operator import is_
 
 from codegen import program as p
 from codegen.index import Atom, Gather, Guard, Ix, Loop, gather, guard, substitute, transform
@@ -27,6 +28,7 @@ __all__ = [
     "rewritten",
     "scalar_mapped",
     "substituted",
+    "with_body",
     "written_names",
 ]
 
@@ -38,9 +40,13 @@ def bodies(stmt: Stmt) -> tuple[Stmt, ...]:
 
 def inside(stmts: Iterable[Stmt]) -> Iterator[Stmt]:
     """Statements and everything in them, outer first."""
-    for stmt in stmts:
+    left = [*stmts]
+    left.reverse()
+    while left:
+        stmt = left.pop()
         yield stmt
-        yield from inside(bodies(stmt))
+        if isinstance(stmt, Part | For | When):
+            left += reversed(stmt.body)
 
 
 def mapped(stmts: Iterable[Stmt], change: Callable[[Stmt], Iterable[Stmt]]) -> tuple[Stmt, ...]:
@@ -48,42 +54,30 @@ def mapped(stmts: Iterable[Stmt], change: Callable[[Stmt], Iterable[Stmt]]) -> t
     found: list[Stmt] = []
     for stmt in stmts:
         if isinstance(stmt, Part | For | When):
-            stmt = replace(stmt, body=mapped(stmt.body, change))
+            stmt = with_body(stmt, mapped(stmt.body, change))
         found += change(stmt)
     return tuple(found)
 
 
+def with_body(stmt: Part | For | When, body: tuple[Stmt, ...]) -> Part | For | When:
+    """The statement around another body; itself where that is its own."""
+    if len(body) == len(stmt.body) and all(map(is_, body, stmt.body)):
+        return stmt
+    if isinstance(stmt, Part):
+        return Part(stmt.name, body, stmt.formula, stmt.origin)
+    if isinstance(stmt, For):
+        return For(stmt.loop, stmt.name, body, stmt.kind, stmt.low, stmt.high)
+    return When(stmt.guards, body)
+
+
 def scalar_mapped(s: Scalar, change: Callable[[Scalar], Scalar]) -> Scalar:
-    """A scalar with ``change`` applied to every part, innermost first."""
-
-    def go(x: Scalar) -> Scalar:
-        return scalar_mapped(x, change)
-
-    match s:
-        case p.Unary(op, x):
-            s = p.Unary(op, go(x))
-        case p.Binary(op, a, b):
-            s = p.Binary(op, go(a), go(b))
-        case p.Compare(op, a, b):
-            s = p.Compare(op, go(a), go(b))
-        case p.Select(c, a, b):
-            s = p.Select(go(c), go(a), go(b))
-        case p.Call(function, args):
-            s = p.Call(function, tuple(map(go, args)))
-        case p.Cast(dtype, x):
-            s = p.Cast(dtype, go(x))
-        case p.Fma(a, b, c):
-            s = p.Fma(go(a), go(b), go(c))
-        case p.Bitcast(dtype, x):
-            s = p.Bitcast(dtype, go(x))
-        case p.Shift(x, places):
-            s = p.Shift(go(x), places)
-        case p.And(a, b) | p.Or(a, b) | p.Xor(a, b) | p.MulHigh(a, b):
-            s = type(s)(go(a), go(b))
-        case p.Round(x):
-            s = p.Round(go(x))
-        case _:
-            pass
+    """A scalar with ``change`` applied to every part, innermost first; what does not change stays
+    the same object."""
+    operands = p.children(s)
+    if operands:
+        new = [scalar_mapped(x, change) for x in operands]
+        if not all(map(is_, new, operands)):
+            s = p.with_children(s, new)
     return change(s)
 
 
@@ -107,7 +101,9 @@ def rewritten(
             kept = _guards(s.guards, ix)
             if kept is None:
                 return p.Number(Fraction(0))
-            return Load(name(s.buffer), tuple(map(ix, s.indices)), kept)
+            buffer, index = name(s.buffer), tuple(map(ix, s.indices))
+            same = buffer == s.buffer and index == s.indices and kept == s.guards
+            return s if same else Load(buffer, index, kept)
         return s
 
     def one(stmt: Stmt) -> Iterable[Stmt]:
@@ -115,12 +111,15 @@ def rewritten(
             case Store():
                 index = tuple(map(ix, stmt.index))
                 value = scalar_mapped(stmt.value, scalar)
-                return (Store(name(stmt.target), index, stmt.op, value),)
+                target = name(stmt.target)
+                same = value is stmt.value and target == stmt.target and index == stmt.index
+                return (stmt,) if same else (Store(target, index, stmt.op, value),)
             case For():
                 v = stmt.loop.ix()
                 low = tuple(b for b in map(ix, stmt.low) if guard(v - b, ">=") is not True)
                 high = tuple(b for b in map(ix, stmt.high) if guard(b - 1 - v, ">=") is not True)
-                return (replace(stmt, low=low, high=high),)
+                same = low == stmt.low and high == stmt.high
+                return (stmt if same else replace(stmt, low=low, high=high),)
             case When():
                 kept = _guards(stmt.guards, ix)
                 if kept is None:
@@ -206,9 +205,8 @@ def indices(stmt: Stmt) -> Iterator[Ix]:
 def gathered(stmt: Stmt) -> Iterator[Gather]:
     """The gathers in the indices of one statement (not of those inside it)."""
     for ix in indices(stmt):
-        for atom in ix.atoms():
-            if isinstance(atom, Gather):
-                yield atom
+        if ix.gathers:
+            yield from (atom for atom in ix.atoms() if isinstance(atom, Gather))
 
 
 def loads(stmt: Stmt) -> Iterator[Load]:
