@@ -75,13 +75,16 @@ class Folder:
         return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Makes or replaces a file: written beside its place, flushed to disk, moved there."""
+        """Makes or replaces a file: written beside its place, moved there.
+
+        It is not flushed to disk, which would take longer than all else: who reads it has to tell
+        the file of a machine that stopped meanwhile from a whole one.
+        """
         beside = self._where(f".{name}.{os.urandom(8).hex()}{UNFINISHED}")
         file = os.open(beside, _NEW, 0o600, dir_fd=self.handle)
         try:
             try:
                 _put(file, data)
-                os.fsync(file)
             finally:
                 os.close(file)
             os.replace(beside, self._where(name), src_dir_fd=self.handle, dst_dir_fd=self.handle)
@@ -89,9 +92,6 @@ class Folder:
             with suppress(OSError):
                 os.unlink(beside, dir_fd=self.handle)
             raise
-        if self.handle is not None:
-            with suppress(OSError):  # some file systems cannot; the file is whole in any case
-                os.fsync(self.handle)
 
     def files(self) -> list[tuple[str, os.stat_result]]:
         """The names in the folder, in order, with what is known of each; links are not followed."""

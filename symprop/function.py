@@ -25,7 +25,7 @@ from symprop.data import Door, storage_dtype
 from symprop.errors import DataError, DeclarationError, UnsupportedError, quoted
 from symprop.expression import Expr
 from symprop.graph import Leaf, Node
-from symprop.pipeline import PASSES, Stage, Work, run, united
+from symprop.pipeline import PASSES, Stage, Work, run, seldom_collected, united
 from symprop.walk import leaves
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ class Compiled:
 
         if self.found is not None:
             return loaded(self.found)
-        assert isinstance(self._emitted, NativeCode)
-        return self._emitted.kept(self.recall)
+        with seldom_collected():
+            assert isinstance(self._emitted, NativeCode)
+            return self._emitted.kept(self.recall)
 
     @property
     def caller(self) -> Caller | None:

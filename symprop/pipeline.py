@@ -52,6 +52,7 @@ __all__ = [
     "Work",
     "collect_updates",
     "run",
+    "seldom_collected",
     "united",
 ]
 
@@ -171,7 +172,7 @@ def _count(work: Work) -> int:
 def run(work: Work, passes: Sequence[Pass] = PASSES) -> tuple[Work, tuple[Stage, ...]]:
     """The passes in order, and what each did."""
     stages = []
-    with _seldom_collected():
+    with seldom_collected():
         for one in passes:
             before = _count(work)
             work = one.apply(work)
@@ -183,7 +184,7 @@ PATIENCE = 100_000  # objects made until the collector looks for cycles; Python'
 
 
 @contextmanager
-def _seldom_collected() -> Iterator[None]:
+def seldom_collected() -> Iterator[None]:
     """The collector looks less often: nearly all that a compile makes is kept, and going through
     every object of NumPy and SymPy for it took a tenth of the time."""
     old = gc.get_threshold()

@@ -122,10 +122,15 @@ def word(name: str) -> int:
     return WORDS.index(name)
 
 
-def driver(name: str) -> str:
-    """The text of the loop ``name``; other names in it begin with ``name`` and a dot."""
+def driver(name: str, batches: bool = True) -> str:
+    """The text of the loop ``name``; other names in it begin with ``name`` and a dot.
+
+    Without ``batches`` it is for runs without examples alone: a small part of the text, which takes
+    a small part of the time to compile.
+    """
     words = {f"at_{field}": n for n, field in enumerate(WORDS)}
     record = {f"of_{f.name}": n for n, f in enumerate(fields(Streamed))}
     numbers = {"records": len(WORDS), "record": len(record)}
     names = {"name": name, **numbers, **words, **record}
-    return "\n".join([driver_text.written(names), driver_order.written(names)])
+    loop = driver_text.written(names, batches)
+    return "\n".join([loop, driver_order.written(names)]) if batches else loop

@@ -24,10 +24,14 @@ _MOVES = {
 _VALUES = (64, 32, 16, 8, 4)  # rows of so many bytes have a loop of their own
 
 
-def written(names: Mapping[str, object]) -> str:
-    """The functions, with these names and numbers."""
+def written(names: Mapping[str, object], batches: bool) -> str:
+    """The functions, with these names and numbers; with ``batches``, those that cut them too."""
+    work = _CUT.substitute(names) if batches else _KEPT
+    loop = _LOOP.substitute(names, work=work)
+    if not batches:
+        return loop
     parts = {"values": _values(), "digits": _digits()}
-    return "\n".join(f.substitute(names, **parts) for f in (_LOOP, _BATCH, _ROWS))
+    return "\n".join([loop, *(f.substitute(names, **parts) for f in (_BATCH, _ROWS))])
 
 
 def _values() -> str:
@@ -70,9 +74,6 @@ entry:
   %capacity = load i64, ptr %capacity.at
   %steps.at = getelementptr i64, ptr %run, i64 $at_steps
   %steps = load i64, ptr %steps.at
-  %examples.at = getelementptr i64, ptr %run, i64 $at_examples
-  %examples = load i64, ptr %examples.at
-  %fixed = icmp eq i64 %examples, 0
   %stop.at = getelementptr i64, ptr %run, i64 $at_stop
   %done.at = getelementptr i64, ptr %run, i64 $at_done
   %before = load i64, ptr %done.at
@@ -87,11 +88,7 @@ turn:
   %more = and i1 %left, %unstopped
   br i1 %more, label %work, label %end
 work:
-  br i1 %fixed, label %ready, label %next
-next:
-  call void @$name.batch(ptr %run, ptr %context)
-  br label %ready
-ready:
+${work}ready:
   call void %step(ptr %context)
   %row = mul i64 %place, %columns
   %kept.row = getelementptr double, ptr %losses, i64 %row
@@ -126,6 +123,20 @@ end:
   ret void
 }
 """)
+
+# Before a step: the next examples where there are any, or nothing.
+_CUT = Template("""\
+  %examples.at = getelementptr i64, ptr %run, i64 $at_examples
+  %examples = load i64, ptr %examples.at
+  %fixed = icmp eq i64 %examples, 0
+  br i1 %fixed, label %ready, label %next
+next:
+  call void @$name.batch(ptr %run, ptr %context)
+  br label %ready
+""")
+_KEPT = """\
+  br label %ready
+"""
 
 _BATCH = Template("""\
 ; the next examples, and where the step finds them

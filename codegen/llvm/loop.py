@@ -84,7 +84,7 @@ class Loop:
         self.bound = bound
         self._table = made.table()
         self._address = self._table.ctypes.data
-        self._entry = _entry()
+        self._entry = _entry(batches is not None)
         self._pace = SLICE  # seconds a step: until one was measured, one at a time
 
     def run(self, steps: int) -> Array:
@@ -125,7 +125,7 @@ class Loop:
 
 
 @cache
-def _entry() -> Callable[[int], None]:
-    """The loop in this process."""
-    code, _, _ = compiled(driver("steps"), b"", host())
+def _entry(batches: bool) -> Callable[[int], None]:
+    """The loop in this process, with all that cuts batches or without it."""
+    code, _, _ = compiled(driver("steps", batches), b"", host())
     return build.load(code, ("steps",)).entry("steps")

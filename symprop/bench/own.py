@@ -34,6 +34,7 @@ def load_native() -> None:
         "symprop.simplify.engine",
         "codegen.verify",
         "codegen.llvm.native",
+        "codegen.llvm.loop",
         "codegen.llvm.one_step",
         "llvmlite.binding",
     ):

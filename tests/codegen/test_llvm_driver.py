@@ -84,8 +84,8 @@ end:
 
 
 @cache
-def library() -> Library:
-    return compiled(STEP + driver("run"), host())
+def library(batches: bool = True) -> Library:
+    return compiled(STEP + driver("run", batches), host())
 
 
 @dataclass
@@ -105,10 +105,10 @@ class Trial:
     def get(self, name: str) -> int:
         return int(self.table[word(name)])
 
-    def run(self, steps: int) -> list[float]:
-        """The losses of so many more steps."""
+    def run(self, steps: int, batches: bool = True) -> list[float]:
+        """The losses of so many more steps; ``batches``: by the loop that can cut them."""
         self.table[word("steps")], self.table[word("done")] = steps, 0
-        library().entry("run")(self.table.ctypes.data)
+        library(batches).entry("run")(self.table.ctypes.data)
         return self.losses[: self.get("done")].tolist()
 
 
@@ -214,9 +214,10 @@ def test_a_run_begins_where_the_table_says(shuffle: bool) -> None:
     assert one.get("epoch") == 5
 
 
-def test_a_bound_batch_is_what_the_context_holds() -> None:
+@pytest.mark.parametrize("batches", [True, False])
+def test_a_bound_batch_is_what_the_context_holds(batches: bool) -> None:
     one = trial(examples=0)
-    assert one.run(4) == [7.0] * 4
+    assert one.run(4, batches) == [7.0] * 4
     assert one.seen == [7, 8, 9] * 4
     assert (one.get("epoch"), one.get("position")) == (0, 0)
 
@@ -373,10 +374,11 @@ def test_the_words_are_those_of_the_fields() -> None:
     assert len(WORDS) == word("streamed") + 1
 
 
+@pytest.mark.parametrize("batches", [True, False])
 @pytest.mark.parametrize("target", list(SHIPPED))
-def test_it_is_complete_on_every_target(target: str) -> None:
+def test_it_is_complete_on_every_target(target: str, batches: bool) -> None:
     """Neither a copy of memory nor arithmetic of 128 bits is left to a library."""
-    code = object_code(STEP + driver("run"), SHIPPED[target])
+    code = object_code(STEP + driver("run", batches), SHIPPED[target])
     assert [n for n in undefined(code) if n != "_GLOBAL_OFFSET_TABLE_"] == []
 
 
