@@ -21,12 +21,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from codegen.index import Ix, Loop, bounds, constant, floordiv, mod, nonneg
+from codegen.index import Guard, Ix, Loop, bounds, constant, floordiv, guard, mod, nonneg
 from codegen.loops.assignment import REDUCTION, identity
 from codegen.loops.directives import Privatise, ScheduleError
 from codegen.loops.finding import Fresh, ancestors, arrays_at, only, part, replaced, writes
 from codegen.loops.moving import housed, moved, scratch
-from codegen.loops.nest import Declare, For, Kind, Loops, Stmt, Store, StoreOp
+from codegen.loops.nest import Declare, For, Kind, Loops, Part, Stmt, Store, StoreOp, When
 from codegen.loops.tiling import described
 from codegen.loops.turns import clashes
 from codegen.loops.walk import inside, substituted
@@ -47,6 +47,9 @@ class _Sum:
     reach: tuple[
         tuple[Ix, Ix], ...
     ]  # of each copied axis: the first element added to, and how many
+    held: tuple[
+        Guard, ...
+    ]  # what holds where an element is added to; elsewhere it may hold nothing
 
 
 def privatise(loops: Loops, d: Privatise) -> Loops:
@@ -95,7 +98,46 @@ def _sum(f: For, array: Buffer, d: Privatise, fresh: Fresh) -> _Sum:
     names = (f"{d.loop}_part", *(array.axes[n] for n in axes))
     copies = scratch(fresh.name(f"{array.name}_parts"), dims, array, names)
     reach = tuple(_reach([s.index[n] for s in stores], array.dims[n]) for n in axes)
-    return _Sum(array, op, copies, first, axes, reach)
+    held = {_held(f, s, axes, varying, d) for s in stores}
+    if len(held) > 1:
+        raise _unasked(array.name, d)
+    return _Sum(array, op, copies, first, axes, reach, *held)
+
+
+def _held(
+    f: For, s: Store, axes: tuple[int, ...], varying: set[Loop], d: Privatise
+) -> tuple[Guard, ...]:
+    """The guards around a store that say which elements are added to, not which turns add."""
+    asked = [g for around in ancestors(f, s) for g in _asked(around)]
+    places = {loop for n in axes for loop in s.index[n].loops}
+    plain = {s.index[n].atom for n in axes}
+    found: dict[Guard, None] = {}
+    for g in asked:
+        own = varying & set(g.ix.loops)
+        if not own <= places:
+            continue
+        if not own <= plain:
+            raise _unasked(s.target, d)
+        found[g] = None
+    return tuple(found)
+
+
+def _asked(stmt: Part | For | When) -> tuple[Guard, ...]:
+    """What holds inside a statement."""
+    if isinstance(stmt, When):
+        return stmt.guards
+    if not isinstance(stmt, For):
+        return ()
+    ends = [stmt.loop.ix() - low for low in stmt.low]
+    ends += [high - 1 - stmt.loop.ix() for high in stmt.high]
+    return tuple(g for g in (guard(ix, ">=") for ix in ends) if isinstance(g, Guard))
+
+
+def _unasked(name: str, d: Privatise) -> ScheduleError:
+    return ScheduleError(
+        f'"{name}" of part "{d.part}" is added to at some elements only, and which they are cannot '
+        f"be asked of its copies: Privatise first, then cut its loops"
+    )
 
 
 def _reach(indices: Sequence[Ix], size: Ix) -> tuple[Ix, Ix]:
@@ -171,5 +213,9 @@ def _combined(s: _Sum, d: Privatise, fresh: Fresh) -> tuple[Stmt, ...]:
         add = Store(s.copies.name, (ix, *at), s.op, other)
         stmts.append(For(pair, f"{d.loop}_pair", (add,), kind) if left - half > 1 else add)
         left = half
-    stmts.append(Store(s.array.name, whole, s.op, Load(s.copies.name, (constant(0), *at))))
+    last: Stmt = Store(s.array.name, whole, s.op, Load(s.copies.name, (constant(0), *at)))
+    if s.held:
+        last = When(s.held, (last,))
+    places = zip((s.index[n].atom for n in s.axes), at, strict=True)
+    stmts += substituted((last,), {loop: ix for loop, ix in places if isinstance(loop, Loop)})
     return _nest(s, variables, tuple(stmts))
