@@ -397,6 +397,14 @@ def accuracy(
         int | None,
         typer.Option(min=10, help="Drawn by chance for each row.", show_default="1000"),
     ] = None,
+    exhaustive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Every float32 there is, for minutes or hours, kept in this file and continued "
+            "from it: values and first derivatives of ops of one argument, native where not said.",
+        ),
+    ] = None,
     read: Annotated[
         Path | None, typer.Option(help="Measure nothing: show what --out wrote to this file.")
     ] = None,
@@ -407,11 +415,12 @@ def accuracy(
     """Measure the errors of ops and of their derivatives, against values proved exact."""
     from symprop.accuracy.command import Options, run
 
-    options = Options(ops or [], dtype, backend, order, points, read, out, markdown)
+    options = Options(ops or [], dtype, backend, order, points, read, exhaustive, out, markdown)
     try:
         show(run(options), as_json)
     except KeyboardInterrupt:
-        interrupted(": nothing written")
+        kept = "nothing written" if exhaustive is None else f"what was done is in {exhaustive}"
+        interrupted(f": {kept}")
 
 
 @app.command()

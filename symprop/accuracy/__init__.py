@@ -8,7 +8,7 @@
     subjects    an op and its derivatives, as formulas and as compiled functions
     measure     a subject on its points, then around the worst of them; the result is a row
     bars        what was asked of the loop backends, and why a row misses it
-    exhaustive  every float32 there is, in pieces that can be continued
+    exhaustive  every float32 there is, in pieces; `sweeps` keeps them in a file and continues
     record      the rows as data and as JSON; `report` as tables
     command     `symprop accuracy`, apart from the terminal
 

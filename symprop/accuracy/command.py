@@ -17,10 +17,14 @@ from pathlib import Path
 
 from symprop.accuracy import record, report
 from symprop.accuracy.balls import flint
+from symprop.accuracy.exhaustive import PIECES
 from symprop.accuracy.formats import FORMATS
 from symprop.accuracy.measure import measured
 from symprop.accuracy.record import Report
 from symprop.accuracy.subjects import ORDERS
+from symprop.accuracy.subjects import subjects as subjects_of
+from symprop.accuracy.sweeps import continued
+from symprop.accuracy.sweeps import report as sweeps_report
 from symprop.backends import BACKENDS, check_backend
 from symprop.bench.run import installed, processor
 from symprop.checkpoint import write_file
@@ -47,6 +51,7 @@ class Options:
     orders: str | None = None
     points: int | None = None
     read: Path | None = None
+    exhaustive: Path | None = None
     out: Path | None = None
     markdown: bool = False
 
@@ -56,6 +61,8 @@ def run(options: Options) -> Answer:
     if options.read is not None:
         refuse_beside_read(options)
         found = record.read(options.read)
+    elif options.exhaustive is not None:
+        found = exhaustive(options, options.exhaustive)
     else:
         found = sampled(options)
     if options.out is not None:
@@ -89,6 +96,28 @@ def sampled(options: Options) -> Report:
             rows += measured(REGISTRY[op], order, dtype, backends, points)
     versions = {name: found for name in PACKAGES if (found := installed(name))}
     return Report(machine(backends), versions, points, tuple(rows))
+
+
+def exhaustive(options: Options, path: Path) -> Report:
+    """Every float32, in pieces, continuing what the file holds."""
+    if options.dtypes is not None or options.points is not None:
+        raise DeclarationError(
+            "--exhaustive takes every float32 there is: leave --dtype and --points out"
+        )
+    orders = [int(k) for k in chosen("--order", options.orders or "0,1", ["0", "1"])]
+    ops = [REGISTRY[name] for name in chosen_ops(options.ops)]
+    several = [op.name for op in ops if op.arity != 1]
+    if options.ops and several:
+        raise DeclarationError(
+            f"--exhaustive is for ops of one argument, and {quoted(several[0])} has more"
+        )
+    backends = chosen_backends(options.backends or "native")
+    flint()
+    subjects = [s for op in ops if op.arity == 1 for k in orders for s in subjects_of(op, k)]
+    here = machine(backends)
+    with telling(len(subjects) * len(backends) * PIECES) as say:
+        found = continued(path, subjects, backends, here, say)
+    return sweeps_report(found, here)
 
 
 # --- what was asked for --------------------------------------------------------------------------

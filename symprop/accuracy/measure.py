@@ -12,7 +12,7 @@ balls; some are seconded by mpmath.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -30,7 +30,7 @@ from symprop.accuracy.subjects import Subject, subjects
 from symprop.ops.declare import ElementwiseOp
 from symprop.ops.domain import Interval
 
-__all__ = ["domain_text", "measured"]
+__all__ = ["domain_text", "measured", "scaled", "zeros_of"]
 
 CHUNK = 1 << 16
 SPECIAL = 2000  # points beside landmarks, at most
@@ -89,18 +89,13 @@ class _Found:
         """What is special about the arguments."""
         places = [1.0, -1.0, *self.subject.kinks]
         if len(domains) == 1:
-            changes, zeros = landmarks(self.truth, domains[0], self.form)
+            changes, _ = landmarks(self.truth, domains[0], self.form)
             places += changes
-            if self.subject.order:
-                self.zeros = {
-                    z: local_scale(self.truth, z, domains[0], self.form)
-                    for z in zeros
-                    if cancelled(self.truth.formula, z)
-                }
+            self.zeros = zeros_of(self.subject, self.form)
         return places
 
     def _measure(self, columns: Columns, drawn: bool = False) -> None:
-        exact = self._scaled(columns, self.truth(columns, self.form))
+        exact = scaled(columns, self.truth(columns, self.form), self.zeros, self.form)
         self.count += len(columns[0])
         for backend, run in self.runs.items():
             error, worst = errors(run(columns), exact, self.form), self.worst[backend]
@@ -108,19 +103,30 @@ class _Found:
             if drawn:
                 worst.drawn.append(error)
 
-    def _scaled(self, columns: Columns, exact: Exact) -> Exact:
-        """The exact values, in the unit of the local scale beside a zero."""
-        unit = exact.unit.copy()
-        for zero, scale in self.zeros.items():
-            local = math.ldexp(1.0, max(math.frexp(scale)[1] - self.form.digits, self.form.lowest))
-            near = np.abs(columns[0] - zero) < NEAR
-            unit[near] = np.maximum(unit[near], local)
-        return Exact(exact.value, exact.rest * (exact.unit / unit), unit)
-
     def _worst_points(self) -> Columns:
         """The points of the largest errors of all backends."""
         found = dict.fromkeys(p for w in self.worst.values() for _, p in w.points)
         return [np.array(c) for c in zip(*found, strict=True)]
+
+
+def zeros_of(subject: Subject, form: Format) -> dict[float, float]:
+    """Where a derivative of one argument vanishes by a difference, and the size around."""
+    if not subject.order:
+        return {}
+    (domain,) = subject.op.domains
+    _, zeros = landmarks(subject.truth, domain, form)
+    own = [z for z in zeros if cancelled(subject.truth.formula, z)]
+    return {z: local_scale(subject.truth, z, domain, form) for z in own}
+
+
+def scaled(columns: Columns, exact: Exact, zeros: Mapping[float, float], form: Format) -> Exact:
+    """The exact values, in the unit of the local scale beside a zero."""
+    unit = exact.unit.copy()
+    for zero, scale in zeros.items():
+        local = math.ldexp(1.0, max(math.frexp(scale)[1] - form.digits, form.lowest))
+        near = np.abs(columns[0] - zero) < NEAR
+        unit[near] = np.maximum(unit[near], local)
+    return Exact(exact.value, exact.rest * (exact.unit / unit), unit)
 
 
 def _sizes(count: int) -> Iterator[int]:

@@ -100,12 +100,17 @@ def _verdict(row: Row) -> str:
 
 def notes(report: Report) -> list[str]:
     """What the figures mean, what missed, on what machine."""
-    how = (
+    drawn = (
         "Exact values are proved by ball arithmetic (Arb), some of them decided by mpmath too. A "
         f"row has {report.points:,} points drawn among all floats of the domain, the neighbours of "
-        "special places, and those of the worst points found. The unit is the distance of the "
-        "floats around the exact value."
+        "special places, and those of the worst points found."
     )
+    every = (
+        "Every float32 of the domain was computed (points: how many of them so far), and compared "
+        "with float64; the largest error is proved by ball arithmetic (Arb)."
+    )
+    how = f"{drawn if report.points else every} The unit is the distance of the floats around the "
+    how += "exact value."
     versions = ", ".join(f"{name} {text}" for name, text in report.versions.items())
     machine = "; ".join(f"{name}: {text}" for name, text in report.machine.items())
     last = (f"Machine: {machine}.", f"Versions: {versions}.")

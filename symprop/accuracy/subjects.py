@@ -20,10 +20,11 @@ import numpy as np
 from symprop import term as tm
 from symprop.accuracy.exact import Truth
 from symprop.accuracy.landmarks import compared
+from symprop.function import Function
 from symprop.ops.declare import ElementwiseOp
 from symprop.term import Term
 
-__all__ = ["ORDERS", "Subject", "subjects"]
+__all__ = ["ORDERS", "Compiled", "Subject", "subjects"]
 
 ORDERS = (0, 1, 2, 3)
 
@@ -72,6 +73,10 @@ class Subject:
 
     def function(self, backend: str, dtype: str) -> Callable[[Sequence[Any]], Any]:
         """The compiled function: columns of float64 in, an array of the dtype out."""
+        return self.compiled(backend, dtype)
+
+    def compiled(self, backend: str, dtype: str) -> Compiled:
+        """The same, with its text."""
         import symprop as prop
 
         names = [f"{name}_" for name in self.op.declaration.arguments]
@@ -79,14 +84,27 @@ class Subject:
         y = self.op(*inputs)
         for k in self.by:
             y = prop.gradient(prop.sum(y), inputs[k])
-        made = prop.compile(y, backend=backend, dtype=dtype)
+        return Compiled(prop.compile(y, backend=backend, dtype=dtype), names, dtype, backend)
 
-        def run(columns: Sequence[Any]) -> Any:
-            arrays = {n: np.asarray(c, dtype) for n, c in zip(names, columns, strict=True)}
-            with np.errstate(all="ignore"):
-                return np.asarray(made(arrays))
 
-        return run
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled function of columns."""
+
+    made: Function
+    names: Sequence[str]
+    dtype: str
+    backend: str
+
+    @property
+    def text(self) -> str:
+        """The code that runs."""
+        return str(self.made.source(self.backend))
+
+    def __call__(self, columns: Sequence[Any]) -> Any:
+        arrays = {n: np.asarray(c, self.dtype) for n, c in zip(self.names, columns, strict=True)}
+        with np.errstate(all="ignore"):
+            return np.asarray(self.made(arrays))
 
 
 def subjects(op: ElementwiseOp, order: int) -> list[Subject]:
