@@ -25,7 +25,7 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
 from codegen.index import dim as Dim  # noqa: N812
 from symprop.artifact import Artifact, load
 from symprop.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
-from symprop.checks import Check, check
+from symprop.checks import Check, check, find_nan
 from symprop.clipping import ClipGlobalNorm, ClipNorm, ClipValue
 from symprop.declarations import (
     constant,
@@ -235,6 +235,7 @@ __all__ = [
     "exp2",
     "explain",
     "expm1",
+    "find_nan",
     "flip",
     "floor",
     "gelu",

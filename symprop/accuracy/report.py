@@ -164,8 +164,26 @@ def markdown(report: Report) -> str:
 
 
 def block(report: Report) -> str:
-    """What README holds, between its marks: the values and the first derivatives."""
-    return f"{BEGIN}\n{joined(report, summary(report)[:2])}\n{END}"
+    """What README holds, between its marks: the largest errors of values and first derivatives."""
+    return f"{BEGIN}\n{joined(report, [compact(report)])}\n{END}"
+
+
+def compact(report: Report) -> Table:
+    """A line an op: value and first derivative in one cell."""
+    columns = keys(report)
+    rows = tuple(
+        (name, *(_both(report, name, dtype, backend) for backend, dtype in columns))
+        for name in dict.fromkeys(row.op for row in report.rows)
+    )
+    title = "Largest error of the value / of the first derivative, in units in the last place"
+    return Table(title, ("", *(f"{backend} {dtype}" for backend, dtype in columns)), rows)
+
+
+def _both(report: Report, op: str, dtype: str, backend: str) -> str:
+    found = [report.of(op, dtype, backend, order) for order in (0, 1)]
+    texts = ("-" if r is None else size(r.max) for r in found)
+    wrong = any(r is not None and verdict(r) is False for r in found)
+    return f"{' / '.join(texts)}{MARK if wrong else ''}"
 
 
 def joined(report: Report, parts: Sequence[Table]) -> str:

@@ -6,6 +6,7 @@
     machines   what each backend gives, against the 60 digits and the bound
     report     the findings: text, rows, `ok`
     run        all of it
+    nonfinite  where a NaN or an infinity came from: `prop.find_nan`
     file       a pytest file that does it again, beside the model
 
 In: a scalar loss, a training step or a trainer. Out: `Check`.
@@ -14,7 +15,8 @@ no code with the differentiator, the simplifier and the backends. A wrong gradie
 the report is not `ok`, and names the parameter and the function.
 """
 
+from symprop.checks.nonfinite import find_nan
 from symprop.checks.report import Check
 from symprop.checks.run import check
 
-__all__ = ["Check", "check"]
+__all__ = ["Check", "check", "find_nan"]

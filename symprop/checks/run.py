@@ -30,7 +30,7 @@ from symprop.gradient import gradient
 from symprop.graph import FLOATS, Leaf
 from symprop.oracle import evaluate
 
-__all__ = ["check"]
+__all__ = ["check", "loss_of", "parameters_of"]
 
 
 def check(
@@ -52,8 +52,8 @@ def check(
     DeclarationError for what is no model or has no parameter, DataError where no point is found at
     which the loss is finite, or where the model is too large for the oracle.
     """
-    loss = _loss(model)
-    parameters = _parameters(loss)
+    loss = loss_of(model)
+    parameters = parameters_of(loss)
     names = available(backends)
     gradients = list(gradient(loss, [Expr(p) for p in parameters]))
     results = [loss, *gradients]
@@ -68,7 +68,7 @@ def check(
     return Check(name, point.sizes, rows, _problems(loss, point, orders, rows))
 
 
-def _loss(model: Any) -> Expr:
+def loss_of(model: Any) -> Expr:
     """The loss of what was handed in."""
     from symprop.training import Trainer, TrainingStep
 
@@ -83,7 +83,8 @@ def _loss(model: Any) -> Expr:
     return loss
 
 
-def _parameters(loss: Expr) -> list[Leaf]:
+def parameters_of(loss: Expr) -> list[Leaf]:
+    """The parameters that a loss reads, in order."""
     found = [n for n in arguments([loss.node]) if n.kind == "parameter"]
     if not found:
         raise DeclarationError(

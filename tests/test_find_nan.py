@@ -1,0 +1,111 @@
+"""`prop.find_nan`: the first number that is not finite is named, and nothing beside the way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symprop as prop
+from symprop.checks.nonfinite import Origin
+from symprop.errors import DataError, DeclarationError
+
+ONES = np.ones(2)
+
+
+def inputs() -> tuple[Any, Any]:
+    return prop.input("x", "n k=2"), prop.parameter("w", (2,), 0.5)
+
+
+def found(loss: Any, dtype: str = "float32", **values: Any) -> Origin:
+    origin = prop.find_nan(loss, values, dtype)
+    assert origin is not None
+    return origin
+
+
+def test_a_finite_model_has_none() -> None:
+    x, w = inputs()
+    assert prop.find_nan(prop.mean(prop.log(x * w)), {"x": np.ones((3, 2)), "w": ONES}) is None
+
+
+def test_the_formula_the_index_the_operand_and_the_line_are_named() -> None:
+    x, w = inputs()
+    h = prop.log(x * w)
+    loss = prop.mean(prop.exp(h) * 2)
+    origin = found(loss, x=np.array([[1.0, 2.0], [3.0, -4.0]]), w=ONES)
+    assert math.isnan(origin.value)
+    assert origin.index == (1, 1)
+    assert origin.expression == "log(v[1, 1])"
+    assert list(origin.operands.values()) == [-4.0]
+    assert origin.place.startswith("test_find_nan.py:")
+    assert not origin.backward
+    text = str(origin)
+    assert "in the loss" in text
+    assert "log(v[1, 1]), where v[1, 1] of test_find_nan.py:" in text
+
+
+def test_an_overflow_is_of_the_width() -> None:
+    x, w = inputs()
+    loss = prop.sum(prop.exp(x @ w))
+    values = {"x": np.array([[50.0, 50.0]]), "w": ONES}
+    origin = found(loss, **values)
+    assert origin.value == math.inf
+    assert list(origin.operands.values()) == [100.0]
+    assert prop.find_nan(loss, values, "float64") is None
+
+
+def test_what_is_finite_forward_may_not_be_backward() -> None:
+    _, w = inputs()
+    origin = found(prop.sum(prop.sqrt(w)), w=np.array([1.0, 0.0]))
+    assert origin.backward
+    assert origin.name == "grad_w"
+    assert origin.index == (1,)
+    assert "in a gradient" in str(origin)
+
+
+def test_a_branch_that_is_not_taken_is_not_blamed() -> None:
+    x, w = inputs()
+    masked = prop.where(x > 0, prop.log(x), 0.0)
+    values = {"x": np.array([[1.0, -2.0]]), "w": ONES}
+    assert prop.find_nan(prop.sum(masked * w), values) is None
+    origin = found(prop.sum(w / prop.sum(masked)), **values)
+    assert origin.expression == "w[0]/v"
+    assert set(origin.operands.values()) == {0.0, 1.0}
+
+
+def test_a_number_that_was_handed_in_is_said_to_be_so() -> None:
+    x, w = inputs()
+    origin = found(prop.sum(prop.tanh(x) + x * w), x=np.array([[1.0, math.nan]]), w=ONES)
+    assert (origin.name, origin.index) == ("x", (0, 1))
+    assert "it was handed in" in str(origin)
+
+
+def test_a_sum_that_overflows_and_a_block_are_named() -> None:
+    x, w = inputs()
+    big = np.full((3, 2), 3e38)
+    assert "the sum overflows" in str(found(prop.sum(x * w), x=big, w=ONES))
+    _, out = prop.scan(lambda h, s: (h * s, h + s), w, x)
+    assert "it comes out of a block" in str(found(prop.sum(out), x=big, w=1e30 * ONES))
+
+
+def test_a_trainer_brings_its_weights() -> None:
+    x, _ = inputs()
+    y = prop.labels("y", "n", classes=2)
+    loss = prop.cross_entropy(prop.Dense(2, name="logits")(x), y)
+    trainer = prop.training_step(loss, prop.SGD(1.0)).compile("numpy")
+    assert prop.find_nan(trainer, {"x": np.ones((1, 2)), "y": [1]}) is None
+    origin = prop.find_nan(trainer, {"x": np.array([[math.inf, 1.0]]), "y": [1]})
+    assert origin is not None
+    assert origin.name == "x"
+
+
+def test_bad_arguments_are_refused() -> None:
+    x, w = inputs()
+    with pytest.raises(DeclarationError, match="scalar loss"):
+        prop.find_nan(x, {})
+    with pytest.raises(DeclarationError, match="float32 or float64, not 'float16'"):
+        prop.find_nan(prop.sum(w), {"w": ONES}, "float16")
+    with pytest.raises(DataError, match="needs a value for 'x'"):
+        prop.find_nan(prop.sum(x * w), {"w": ONES})
