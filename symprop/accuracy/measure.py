@@ -77,7 +77,7 @@ class _Found:
         for size in _sizes(count):
             drawn = points.drawn(domains, form, size, rng)
             if not self.seconded:
-                self.seconded = self.truth.second([c[:SECONDED] for c in drawn], form)
+                self.seconded = self.truth.second(_apart(drawn), form)
             self._measure(drawn, True)
         self._measure(points.special(domains, form, places, max(SPECIAL, count)))
         for _ in range(ROUNDS):
@@ -127,6 +127,13 @@ def scaled(columns: Columns, exact: Exact, zeros: Mapping[float, float], form: F
         near = np.abs(columns[0] - zero) < NEAR
         unit[near] = np.maximum(unit[near], local)
     return Exact(exact.value, exact.rest * (exact.unit / unit), unit)
+
+
+def _apart(columns: Columns) -> Columns:
+    """The first points at which no two arguments are equal: ties have conventions."""
+    sorts = np.sort(np.abs(np.array(columns)), axis=0)
+    apart = np.flatnonzero(np.all(sorts[1:] != sorts[:-1], axis=0))[:SECONDED]
+    return [c[apart] for c in columns]
 
 
 def _sizes(count: int) -> Iterator[int]:
