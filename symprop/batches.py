@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from codegen.philox import permutation
 from symprop.data import Arrays
 from symprop.errors import DataError, KindError, quoted
 
@@ -34,6 +35,11 @@ __all__ = [
 ]
 
 Batch = tuple[Arrays, int]
+Positions = np.ndarray[Any, Any]
+Draw = Callable[[int, int, int], Positions]  # seed, epoch, how many: their order
+
+# The epoch whose order says which examples are set aside: no training comes to it.
+SET_ASIDE = (1 << 64) - 1
 
 
 class Source(Protocol):
@@ -48,40 +54,49 @@ class Cut:
     """Whole arrays, cut into batches of examples.
 
     In: the arrays; the names of those whose first axis counts examples (the others are a part of
-    every batch); the positions of the examples; the batch size; a seed for a new order in every
-    epoch, or None for the order as it is.
+    every batch); the batch size; a seed for a new order in every epoch, or None for the order as
+    it is; the positions of the examples, all where None.
+
+    The order of epoch e, from 0 on, is `codegen.philox.permutation(seed, e, examples)`.
     """
 
     def __init__(
         self,
         arrays: Arrays,
         split: Collection[str],
-        positions: np.ndarray[Any, Any],
         batch_size: int,
         seed: int | None,
+        positions: Positions | None = None,
     ) -> None:
-        self.arrays, self.split, self.positions = arrays, split, positions
-        self.batch_size, self.seed = min(int(batch_size), max(len(positions), 1)), seed
+        self.arrays, self.split, self.seed, self.positions = arrays, list(split), seed, positions
+        self.examples = len(arrays[self.split[0]] if positions is None else positions)
+        if not self.examples:
+            raise DataError("there are no examples to train on: hand in arrays with at least one")
+        self.batch_size = min(int(batch_size), self.examples)
 
     @property
     def steps(self) -> int:
         """The batches of an epoch."""
-        return -(-len(self.positions) // self.batch_size)
+        return -(-self.examples // self.batch_size)
 
-    def order(self, number: int) -> np.ndarray[Any, Any]:
-        """The positions of the examples in the order of this epoch; epochs count from 1."""
+    def order(self, epoch: int, draw: Draw = permutation) -> Positions:
+        """The positions of the examples in the order of an epoch; epochs count from 0."""
         if self.seed is None:
-            return self.positions
-        # A generator an epoch, so that its order does not depend on what ran before.
-        return np.random.default_rng([self.seed, number - 1]).permutation(self.positions)
+            return np.arange(self.examples) if self.positions is None else self.positions
+        drawn = draw(self.seed, epoch, self.examples)
+        return drawn if self.positions is None else self.positions[drawn]
+
+    def batch(self, order: Positions, step: int) -> Batch:
+        """A batch of an epoch in this order, and how many examples it has."""
+        chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+        batch = {n: a[chosen] if n in self.split else a for n, a in self.arrays.items()}
+        return batch, len(chosen)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of this epoch."""
-        order = self.order(number)
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            batch = {n: a[chosen] if n in self.split else a for n, a in self.arrays.items()}
-            yield batch, len(chosen)
+        """The batches of this epoch; here epochs count from 1."""
+        order = self.order(number - 1)
+        for step in range(self.steps):
+            yield self.batch(order, step)
 
 
 class Stream:
@@ -231,9 +246,7 @@ def check_whole(wanted: str, value: Any) -> None:
         raise KindError(f"{wanted}, but is {quoted(value)} of type {quoted(kind)}")
 
 
-def split_examples(
-    total: int, share: float, seed: int
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def split_examples(total: int, share: float, seed: int) -> tuple[Positions, Positions]:
     """Positions to train on and to validate on; a random share, each part in its order."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise DataError(f"validation_split must be in 0 to 1, 1 left out, but is {quoted(share)}")
@@ -243,6 +256,5 @@ def split_examples(
             f"validation_split={share} of {total} examples leaves one part empty: "
             "hand in more data or choose another share"
         )
-    # Another stream than the epochs' orders, which use [seed, epoch].
-    order = np.random.default_rng([seed, 0, 1]).permutation(total)
+    order = permutation(seed, SET_ASIDE, total)
     return np.sort(order[held:]), np.sort(order[:held])

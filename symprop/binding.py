@@ -17,14 +17,14 @@ one table: another one at the same time, from a second thread, is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from codegen.aligned import aligned_copy
-from symprop.batches import check_count, check_seed
+from symprop.batches import Cut, check_count, check_seed
 from symprop.data import Arrays
 from symprop.errors import DataError, quoted
 from symprop.native_loop import native_loop
@@ -57,6 +57,7 @@ class Binding:
         prepared = runner.prepare(runner.step, data)
         self.runner = runner
         self.arrays, self.cut = self._taken(prepared, batch_size, int(seed) if shuffle else None)
+        self.batches = None if self.cut is None else Endless(self.cut)
         self._stopping = False
         self._running = Lock()
         self._loop = self._native()
@@ -70,17 +71,13 @@ class Binding:
             return {name: aligned_copy(a) for name, a in prepared.items()}, None
         check_count("batch_size", batch_size)
         split = self.runner.split_names(prepared)
-        return prepared, Cut(prepared, split, int(batch_size), seed)
+        return prepared, Cut(prepared, split, batch_size, seed)
 
     # --- in machine code -----------------------------------------------------------------------
 
     def _native(self) -> Loop | None:
         """The loop in machine code, where there can be one."""
-        if self.cut is None:
-            return native_loop(self.runner, self.arrays)
-        return native_loop(
-            self.runner, self.arrays, self.cut.split, self.cut.batch_size, self.cut.seed
-        )
+        return native_loop(self.runner, self.arrays, self.cut)
 
     def _step(self) -> Callable[[], float]:
         """One step as a function: with machine code, the call of a C function."""
@@ -97,7 +94,7 @@ class Binding:
 
     def _one(self) -> float:
         """One step of a text backend."""
-        batch = self.arrays if self.cut is None else next(self.cut)
+        batch = self.arrays if self.batches is None else self.batches.next()
         with interrupts_held():
             loss = float(self.runner.run(self.runner.step, batch)[0])
         self.runner.check_loss(loss, "")
@@ -137,26 +134,20 @@ class Binding:
             self._loop.stop()
 
 
-class Cut(Iterator[Arrays]):
-    """Batches of whole arrays, epoch after epoch."""
+class Endless:
+    """The batches of a cut, epoch after epoch."""
 
-    def __init__(self, arrays: Arrays, split: list[str], batch_size: int, seed: int | None) -> None:
-        self.arrays, self.split, self.batch_size, self.seed = arrays, split, batch_size, seed
-        self.examples = len(arrays[split[0]])
-        if not self.examples:
-            raise DataError("there are no examples to train on: hand in arrays with at least one")
-        self.epoch, self.position = 0, 0
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self.epoch, self.step = 0, 0
         self.order: Array | None = None
 
-    def __next__(self) -> Arrays:
-        if self.position >= self.examples:
-            self.epoch, self.position, self.order = self.epoch + 1, 0, None
-        chosen: Any = slice(self.position, self.position + self.batch_size)
-        if self.seed is not None:
-            if self.order is None:
-                from codegen.philox import permutation
-
-                self.order = permutation(self.seed, self.epoch, self.examples)
-            chosen = self.order[chosen]
-        self.position += self.batch_size
-        return {n: a[chosen] if n in self.split else a for n, a in self.arrays.items()}
+    def next(self) -> Arrays:
+        """The next batch, from the arrays as they are now."""
+        if self.step >= self.cut.steps:
+            self.epoch, self.step, self.order = self.epoch + 1, 0, None
+        if self.order is None:
+            self.order = self.cut.order(self.epoch)
+        batch, _ = self.cut.batch(self.order, self.step)
+        self.step += 1
+        return batch

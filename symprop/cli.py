@@ -89,7 +89,9 @@ Data = Annotated[
     str | None,
     typer.Option(help="Name of the data in the file, arrays by name.", show_default="data"),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of the weights, the split, the order.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**64 - 1, help="Of the weights, the split, the order.")
+]
 Rate = Annotated[
     float | None, typer.Option(help="Learning rate of Adam, for a loss.", show_default="0.001")
 ]

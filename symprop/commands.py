@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from codegen.listing import listing
+from codegen.philox import permutation
 from symprop import checkpoint
 from symprop.backends import BACKENDS
 from symprop.checks import file as gradient_test
@@ -186,7 +187,7 @@ def some_examples(trainer: Trainer, data: Any, count: int, seed: int) -> Any:
     lengths = {len(data[name]) for name in split}
     if len(lengths) != 1 or max(lengths) <= count:
         return data
-    chosen = np.sort(np.random.default_rng(seed).permutation(lengths.pop())[:count])
+    chosen = np.sort(permutation(seed, 0, lengths.pop())[:count])
     return {n: np.asarray(a)[chosen] if n in split else a for n, a in data.items()}
 
 

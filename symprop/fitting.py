@@ -137,11 +137,11 @@ class Fitting:
         arrays = runner.prepare(runner.step, data)
         split = runner.split_names(arrays)
         total = len(arrays[split[0]])
-        train, kept = split_examples(total, plan.validation_split, plan.seed)
+        train, kept = split_examples(total, plan.validation_split, int(plan.seed))
         if len(kept):
             self.held = {n: a[kept] if n in split else a for n, a in arrays.items()}
         size = DEFAULT_BATCH if plan.batch_size is None else plan.batch_size
-        return Cut(arrays, split, train, size, plan.seed if plan.shuffle else None)
+        return Cut(arrays, split, size, int(plan.seed) if plan.shuffle else None, train)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -175,9 +175,7 @@ class Fitting:
         # A loop in machine code: where nobody is to be told of every batch.
         if isinstance(self.source, Cut) and not any(map(hears_batches, self.callbacks)):
             cut, columns = self.source, len(self.runner.columns)
-            self.loop = native_loop(
-                self.runner, cut.arrays, list(cut.split), cut.batch_size, 0, columns
-            )
+            self.loop = native_loop(self.runner, cut.arrays, cut, columns, orders=True)
 
     def _epoch(self, epoch: int, interrupts: interrupts_held) -> dict[str, float]:
         """The steps of one epoch and its validation; the numbers for the history."""
@@ -212,6 +210,8 @@ class Fitting:
         self, loop: Loop, epoch: int, means: Totals, interrupts: interrupts_held
     ) -> None:
         """The same in machine code, a slice of time after the other."""
+        from codegen.llvm.loop import permutation
+
         assert isinstance(self.source, Cut)
 
         def between(steps: int) -> None:
@@ -220,7 +220,7 @@ class Fitting:
             if self.trainer.stopping:
                 loop.stop()
 
-        order = self.source.order(epoch)
+        order = self.source.order(epoch - 1, permutation)
         loop.start(order)
         rows = loop.rows(self.source.steps, between)
         size = self.source.batch_size

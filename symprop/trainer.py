@@ -117,8 +117,8 @@ class Trainer:
         """Keep data for `step()` and `run(n)`, which then need not be handed any.
 
         In: one batch, copied; or whole arrays and a `batch_size`, from which each step takes the
-        next examples, in a new order every epoch with `shuffle`, drawn from `seed` (and counted on
-        from run to run; `fit` draws other orders from the same seed).
+        next examples, in a new order every epoch with `shuffle`, drawn from `seed`: the orders of
+        `fit` with that seed (counted on from run to run).
         Out: the arrays that are read, by name: what is written into them the next step sees.
         Raises DataError for data that does not fit, before anything changes.
         """

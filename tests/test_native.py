@@ -114,6 +114,18 @@ def test_a_run_in_machine_code_takes_the_batches_of_the_loop_in_python(
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_fit_visits_the_batches_of_a_run_with_the_same_seed(backend: str, shuffle: bool) -> None:
+    fitted, ran = (digits_step().compile(backend, seed=1) for _ in range(2))
+    history = fitted.fit(digits_data(70), epochs=3, batch_size=32, shuffle=shuffle, seed=2**64 - 1)
+    ran.bind(digits_data(70), batch_size=32, shuffle=shuffle, seed=2**64 - 1)
+    losses = ran.run(9).reshape(3, 3)
+    np.testing.assert_allclose(history["loss"], losses @ np.array([32, 32, 6]) / 70, rtol=1e-12)
+    for name, array in fitted.snapshot().items():
+        assert np.array_equal(array, ran.snapshot()[name]), name
+
+
 def test_inputs_that_are_the_same_for_every_example_stay_in_place() -> None:
     x, w = prop.input("x", "batch pixel=64"), prop.input("w", "batch")
     scale = prop.input("scale", "pixel=64")

@@ -1,7 +1,8 @@
 """The loop over training steps in machine code: batches, orders and losses without Python.
 
-In: nothing of a network: ``driver(name)`` is LLVM text with one external function,
-``void @<name>(ptr run)``, the same for every step and every model, so that it is compiled once.
+In: nothing of a network: ``driver(name)`` is LLVM text with two external functions, the same for
+every step and every model, so that it is compiled once: ``void @<name>(ptr run)``, the loop, and
+``void @<name>.draw(ptr asked)``, which draws an order alone (see ``driver_order``).
 ``run`` is a table of 64-bit words: those of a ``Run`` in its order, then of each ``Streamed``.
 
     until `steps` are done or `stop` is not 0:

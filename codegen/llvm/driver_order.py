@@ -26,6 +26,7 @@ def written(names: Mapping[str, object]) -> str:
         "low": philox.MOST - 1,
     }
     functions = (
+        _DRAW.substitute(names),
         _ORDER.substitute(names, **numbers),
         _WORDS.substitute(names, **numbers, splats=_splats()),
     )
@@ -37,6 +38,22 @@ def _splats() -> str:
     values = ("block", "attempt", "epoch", "epoch.high", "seed", "seed.high")
     return "".join(_SPLAT.substitute(value=v) for v in values)
 
+
+_DRAW = Template("""\
+; the order of an epoch alone; asked for by a table: where to put it, how many, the epoch, the seed
+define void @$name.draw(ptr %asked) nounwind {
+entry:
+  %order = load ptr, ptr %asked
+  %examples.at = getelementptr i64, ptr %asked, i64 1
+  %examples = load i64, ptr %examples.at
+  %epoch.at = getelementptr i64, ptr %asked, i64 2
+  %epoch = load i64, ptr %epoch.at
+  %seed.at = getelementptr i64, ptr %asked, i64 3
+  %seed = load i64, ptr %seed.at
+  call void @$name.order(ptr %order, i64 %examples, i64 %epoch, i64 %seed)
+  ret void
+}
+""")
 
 _ORDER = Template("""\
 ; 0 ... examples - 1 in the order of an epoch: each position takes the place of an earlier one

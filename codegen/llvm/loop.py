@@ -2,7 +2,7 @@
 
 In: a ``Bound`` program whose first output is the loss, on room for one batch; the arrays that
 batches are taken from. Out: ``Loop``: ``run(n)``, the losses of the next n steps; ``rows(n)``,
-their first ``columns`` outputs.
+their first ``columns`` outputs. ``permutation`` is that of ``codegen.philox``, in machine code.
 
 Guarantees: between two checks for Ctrl-C no more than ``SLICE`` seconds pass, but for a step that
 takes longer itself: the loop is called for as many steps as that takes, measured as it goes. An
@@ -25,7 +25,7 @@ from codegen.llvm.driver import Run, Streamed, driver, word
 from codegen.llvm.kept import compiled
 from codegen.llvm.target import host
 
-__all__ = ["SLICE", "Batches", "Loop"]
+__all__ = ["SLICE", "Batches", "Loop", "permutation"]
 
 Array = np.ndarray[Any, Any]
 SLICE = 0.02  # seconds
@@ -84,7 +84,7 @@ class Loop:
         self.bound = bound
         self._table = made.table()
         self._address = self._table.ctypes.data
-        self._entry = _entry(batches is not None)
+        self._entry = _library(batches is not None).entry("steps")
         self._pace = SLICE  # seconds a step: until one was measured, one at a time
 
     def run(self, steps: int) -> Array:
@@ -124,8 +124,19 @@ class Loop:
         self._table[_STOP] = 1
 
 
+def permutation(seed: int, epoch: int, n: int) -> Array:
+    """The numbers from 0 to n - 1 in a random order, as ``codegen.philox.permutation`` says it."""
+    assert 0 <= seed < 1 << 64
+    assert 0 <= epoch < 1 << 64
+    order = np.empty(n, np.int64)
+    if n:
+        asked = np.array([order.ctypes.data, n, epoch, seed], np.uint64)
+        _library(True).entry("steps.draw")(asked.ctypes.data)
+    return order
+
+
 @cache
-def _entry(batches: bool) -> Callable[[int], None]:
+def _library(batches: bool) -> build.Library:
     """The loop in this process, with all that cuts batches or without it."""
     code, _, _ = compiled(driver("steps", batches), b"", host())
-    return build.load(code, ("steps",)).entry("steps")
+    return build.load(code, ("steps", "steps.draw") if batches else ("steps",))

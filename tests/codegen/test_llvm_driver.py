@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import pytest
 from codegen.llvm.build import Library, assembly, object_code
 from codegen.llvm.build import compile as compiled
 from codegen.llvm.driver import WORDS, Run, Streamed, driver, word
+from codegen.llvm.loop import permutation as drawn
 from codegen.llvm.target import SHIPPED, host
 from codegen.philox import permutation
 from tests.codegen.test_llvm_build import undefined
@@ -268,6 +270,12 @@ def test_an_order_of_many_is_that_of_the_reference() -> None:
         assert one.get("drawn") == epoch
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 32, 33, 1000])
+def test_an_order_is_drawn_without_a_run(n: int) -> None:
+    for seed, epoch in [(0, 0), (5, 2**64 - 1), (2**64 - 1, 3)]:
+        assert np.array_equal(drawn(seed, epoch, n), permutation(seed, epoch, n))
+
+
 def test_a_size_that_is_fixed_is_left_alone() -> None:
     one = trial(12, 4, size=-1)
     before = one.context.copy()
@@ -382,12 +390,12 @@ def test_it_is_complete_on_every_target(target: str, batches: bool) -> None:
     assert [n for n in undefined(code) if n != "_GLOBAL_OFFSET_TABLE_"] == []
 
 
-def test_the_text_is_the_same_each_time_and_lists_one_function() -> None:
+def test_the_text_is_the_same_each_time_and_lists_two_functions() -> None:
     text = driver("run")
     assert text == driver("run")
-    assert text.count("\ndefine void @") == 1
+    assert re.findall(r"^define void @([\w.]+)", text, re.MULTILINE) == ["run", "run.draw"]
     assert "$" not in text
-    assert library().names == ("step", "run")
+    assert library().names == ("step", "run", "run.draw")
 
 
 @pytest.mark.parametrize("target", ["x86-64 sse2", "x86-64 avx2", "x86-64 avx512"])
