@@ -4,7 +4,8 @@ In: checked arrays and how to cut them; or an iterable of mappings from names to
 Out: a source: `steps`, how many batches an epoch has (None where nobody knows), and
 `epoch(number)`, the batches of an epoch, each with the number of examples it counts for.
 Guarantees: the order of whole arrays depends on the seed and the epoch's number alone; every
-example is visited once an epoch, the last and shorter batch too; a stream that ends too early is
+example is visited once an epoch, the last and shorter batch too (where the size of a batch is
+declared there is none: see `Cut`); a stream that ends too early is
 an error that says so, never an epoch without steps.
 
 It does not check arrays (`symprop.data` does) and runs nothing.
@@ -55,9 +56,12 @@ class Cut:
 
     In: the arrays; the names of those whose first axis counts examples (the others are a part of
     every batch); the batch size; a seed for a new order in every epoch, or None for the order as
-    it is; the positions of the examples, all where None.
+    it is; the positions of the examples, all where None; whether every batch must be `full`, since
+    its size is declared.
 
-    The order of epoch e, from 0 on, is `codegen.philox.permutation(seed, e, examples)`.
+    The order of epoch e, from 0 on, is `codegen.philox.permutation(seed, e, examples)`. The last
+    batch of an epoch is what is left; where it must be full, that is left out, in every epoch
+    another rest, and refused where it would always be the same.
     """
 
     def __init__(
@@ -67,23 +71,49 @@ class Cut:
         batch_size: int,
         seed: int | None,
         positions: Positions | None = None,
+        full: bool = False,
     ) -> None:
         self.arrays, self.split, self.seed, self.positions = arrays, list(split), seed, positions
         self.examples = len(arrays[self.split[0]] if positions is None else positions)
         if not self.examples:
             raise DataError("there are no examples to train on: hand in arrays with at least one")
+        self.full = full
+        if full:
+            self._check_full(batch_size)
         self.batch_size = min(int(batch_size), self.examples)
+
+    def _check_full(self, size: int) -> None:
+        """Refuse examples that fill no batch, or of which the last would never be trained on."""
+        if self.examples < size:
+            raise DataError(
+                f"{self.examples} examples to train on do not fill a batch, whose size is declared "
+                f"as {size}: hand in more, or declare a smaller or a free one"
+            )
+        rest = self.examples % size
+        if rest and self.seed is None:
+            raise DataError(
+                f"the last {rest} of {self.examples} examples would never be trained on, since the "
+                f"size of a batch is declared as {size} and the order is always the same: shuffle, "
+                f"leave out {rest} of them, or declare a free size"
+            )
 
     @property
     def steps(self) -> int:
         """The batches of an epoch."""
-        return -(-self.examples // self.batch_size)
+        return (
+            self.examples // self.batch_size if self.full else -(-self.examples // self.batch_size)
+        )
+
+    @property
+    def visited(self) -> int:
+        """The examples of an epoch: all, but for the rest that fills no batch where it must."""
+        return min(self.examples, self.steps * self.batch_size)
 
     def order(self, epoch: int, draw: Draw = permutation) -> Positions:
-        """The positions of the examples in the order of an epoch; epochs count from 0."""
+        """The positions of the visited examples in their order; epochs count from 0."""
         if self.seed is None:
             return np.arange(self.examples) if self.positions is None else self.positions
-        drawn = draw(self.seed, epoch, self.examples)
+        drawn = draw(self.seed, epoch, self.examples)[: self.visited]
         return drawn if self.positions is None else self.positions[drawn]
 
     def batch(self, order: Positions, step: int) -> Batch:
@@ -246,14 +276,18 @@ def check_whole(wanted: str, value: Any) -> None:
         raise KindError(f"{wanted}, but is {quoted(value)} of type {quoted(kind)}")
 
 
-def split_examples(total: int, share: float, seed: int) -> tuple[Positions, Positions]:
-    """Positions to train on and to validate on; a random share, each part in its order."""
+def split_examples(
+    total: int, share: float, seed: int, batch: int = 1
+) -> tuple[Positions, Positions]:
+    """Positions to train on and to validate on; a random share, each part in its order; the latter
+    fill whole batches of a size."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise DataError(f"validation_split must be in 0 to 1, 1 left out, but is {quoted(share)}")
-    held = round(total * share)
+    held = round(total * share / batch) * batch
     if share and not 0 < held < total:
+        of = f" (in whole batches of {batch}, the declared size)" if batch > 1 else ""
         raise DataError(
-            f"validation_split={share} of {total} examples leaves one part empty: "
+            f"validation_split={share} of {total} examples{of} leaves one part empty: "
             "hand in more data or choose another share"
         )
     order = permutation(seed, SET_ASIDE, total)

@@ -5,9 +5,9 @@ of the next step; ``run(n)``, the losses of so many.
 
     one batch      every step is on it. ``arrays`` are what is read: write new values into them, and
                    the next step sees those
-    whole arrays   each step takes the next ``batch_size`` examples; the last and shorter batch of
-                   an epoch is trained too. The order of epoch e (from 0 on) is that of the arrays,
-                   or with ``shuffle`` ``codegen.philox.permutation(seed, e, examples)``
+    whole arrays   each step takes the next ``batch_size`` examples, as ``symprop.batches.Cut``
+                   says it. The order of epoch e (from 0 on) is that of the arrays, or with
+                   ``shuffle`` ``codegen.philox.permutation(seed, e, examples)``
 
 Guarantees: data is checked once, here, before anything changes. The batches are the same for every
 backend. Where machine code runs, the loop over steps is in it too: no Python, no allocation.
@@ -54,7 +54,7 @@ class Binding:
         check_seed(seed)
         if batch_size is None and shuffle:
             raise DataError("shuffle is for whole arrays: say batch_size, or bind one batch")
-        prepared = runner.prepare(runner.step, data)
+        prepared = runner.prepare(runner.step, data, whole=batch_size is not None)
         self.runner = runner
         self.arrays, self.cut = self._taken(prepared, batch_size, int(seed) if shuffle else None)
         self.batches = None if self.cut is None else Endless(self.cut)
@@ -71,7 +71,10 @@ class Binding:
             return {name: aligned_copy(a) for name, a in prepared.items()}, None
         check_count("batch_size", batch_size)
         split = self.runner.split_names(prepared)
-        return prepared, Cut(prepared, split, batch_size, seed)
+        examples = self.runner.examples
+        assert examples is not None
+        size = examples.batch_size(batch_size, batch_size)
+        return prepared, Cut(prepared, split, size, seed, full=examples.size is not None)
 
     # --- in machine code -----------------------------------------------------------------------
 

@@ -181,8 +181,9 @@ def some_examples(trainer: Trainer, data: Any, count: int, seed: int) -> Any:
             'diagnose needs arrays by name, such as {"x": ..., "y": ...}, but the data is of '
             f"type {quoted(type(data).__name__)}: say another name with --data"
         )
-    if runner.example is None:
+    if runner.examples is None:
         return data
+    count = runner.examples.size or count
     split = [name for name in runner.split_names(data) if np.ndim(data[name])]
     lengths = {len(data[name]) for name in split}
     if len(lengths) != 1 or max(lengths) <= count:

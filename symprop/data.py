@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from symprop.errors import DataError, at, listed, quoted
 
-__all__ = ["Arrays", "Door", "Leaf", "closest", "storage_dtype"]
+__all__ = ["Arrays", "Door", "Leaf", "closest", "longer", "storage_dtype"]
 
 Array = NDArray[Any]
 INT64 = np.dtype(np.int64)
@@ -58,6 +58,25 @@ class Leaf(Protocol):
     def default(self) -> float | None: ...
     @property
     def where(self) -> str: ...
+
+
+class _Longer(NamedTuple):
+    name: str
+    dims: tuple[Extent, ...]
+    axes: tuple[str, ...]
+    dtype: str
+    low: Extent
+    high: Extent
+    default: float | None
+    where: str
+
+
+def longer(leaf: Leaf, size: Extent) -> Leaf:
+    """The leaf with another size of its first axis."""
+    return _Longer(
+        leaf.name, (size, *leaf.dims[1:]), leaf.axes, leaf.dtype, leaf.low, leaf.high,
+        leaf.default, leaf.where,
+    )  # fmt: skip
 
 
 def storage_dtype(leaf: Leaf, width: DTypeLike) -> np.dtype[Any]:

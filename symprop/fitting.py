@@ -109,7 +109,7 @@ class Fitting:
         if data is None:
             return None
         if isinstance(data, Mapping):
-            return runner.prepare(runner.evaluate, data)
+            return runner.to_evaluate(data)
         check_iterable("validation_data", data)
         check_again("validation_data", data, self.plan.epochs)
         return runner.stream(runner.evaluate, data, None)
@@ -134,14 +134,18 @@ class Fitting:
             raise DataError(
                 "steps_per_epoch is for batches: an epoch of whole arrays visits every example"
             )
-        arrays = runner.prepare(runner.step, data)
+        arrays = runner.prepare(runner.step, data, whole=True)
         split = runner.split_names(arrays)
-        total = len(arrays[split[0]])
-        train, kept = split_examples(total, plan.validation_split, int(plan.seed))
+        examples = runner.examples
+        assert examples is not None
+        size = examples.batch_size(plan.batch_size, DEFAULT_BATCH)
+        train, kept = split_examples(
+            len(arrays[split[0]]), plan.validation_split, int(plan.seed), examples.size or 1
+        )
         if len(kept):
             self.held = {n: a[kept] if n in split else a for n, a in arrays.items()}
-        size = DEFAULT_BATCH if plan.batch_size is None else plan.batch_size
-        return Cut(arrays, split, size, int(plan.seed) if plan.shuffle else None, train)
+        seed = int(plan.seed) if plan.shuffle else None
+        return Cut(arrays, split, size, seed, train, full=examples.size is not None)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -238,5 +242,6 @@ class Fitting:
     def _validated(self, held: HeldOut, epoch: int) -> dict[str, float]:
         if isinstance(held, Stream):
             return self.runner.evaluated_stream(held, epoch)
-        size = None if self.runner.example is None else EVALUATION_BATCH
+        examples = self.runner.examples
+        size = None if examples is None else examples.size or EVALUATION_BATCH
         return self.runner.evaluated(held, size)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from codegen.llvm.calling import Caller
     from codegen.llvm.loop import Loop
     from symprop.batches import Cut
+    from symprop.examples import Examples
     from symprop.runner import Runner
 
 __all__ = ["native_loop"]
@@ -44,8 +45,9 @@ def native_loop(
 
     names = {b.label: b.name for b in caller.interface.arguments}
     split = [] if cut is None else [n for n in cut.split if n in names]
-    size = None if cut is None else runner.example.atom
-    if cut is not None and not (split and isinstance(size, Dim)):
+    examples = runner.examples
+    size = "" if cut is None or examples is None or cut.full else named(examples)
+    if cut is not None and (not split or size is None):
         return None
     room = {n: aligned_copy(cut.arrays[n][: cut.batch_size]) for n in split} if cut else {}
     given = {**runner.arrays, **arrays, **room}
@@ -54,7 +56,13 @@ def native_loop(
         return None
     if cut is None:
         return Loop(bound, None, columns)
-    assert isinstance(size, Dim)
     streamed = {names[n]: arrays[n] for n in split}
     seed = 0 if orders else cut.seed
-    return Loop(bound, Batches(streamed, cut.batch_size, seed, size.name), columns)
+    batches = Batches(streamed, cut.batch_size, seed, size or "", cut.visited)
+    return Loop(bound, batches, columns)
+
+
+def named(examples: Examples) -> str | None:
+    """The name of the dimension that is the batch's size; None where it is no dimension alone."""
+    atom = examples.dim.atom
+    return atom.name if isinstance(atom, Dim) else None

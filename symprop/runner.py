@@ -12,21 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from codegen.aligned import aligned_copy
+from codegen.index import dim
 from symprop.batches import Stream, Totals, check_count
-from symprop.data import Arrays, Door, Leaf, dims_text, shown
+from symprop.data import Arrays, Door, Leaf, dims_text, longer, shown
 from symprop.errors import DataError, DeclarationError, UnsupportedError
+from symprop.examples import examples_of
 from symprop.expression import Expr
 from symprop.function import compile_program
 from symprop.initialize import initial_values
 from symprop.walk import leaves
 
 if TYPE_CHECKING:
-    from codegen.index import Ix
+    from symprop import graph
     from symprop.training import TrainingStep
 
 __all__ = ["Runner"]
@@ -53,13 +55,14 @@ class Runner:
         self._owners = frozenset(id(array.base) for array in self.arrays.values())
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self.parameters = tuple(n for n in self.arrays if known[n].kind == "parameter")
-        self._doors: dict[int, tuple[Any, Door]] = {}
+        self._doors: dict[tuple[int, bool], tuple[Any, Door]] = {}
         # Those that a layer of width 1 or the like made count for nothing may be handed in too.
         declared = {leaf.name: leaf for leaf in (*known.values(), *self.step.declared)}
         self._data = tuple(n for n, leaf in declared.items() if leaf.kind in ("input", "scalar"))
-        self.example = example_dim(self._inputs(self.step))
-        leading = (leaf for leaf in known.values() if leads(leaf, self.example))
-        self._split = frozenset(leaf.name for leaf in leading)
+        self.examples = examples = examples_of(self._inputs(self.step))
+        inputs = (leaf for leaf in known.values() if leaf.kind == "input")
+        leading = (leaf.name for leaf in inputs if examples is not None and examples.leads(leaf))
+        self._split = frozenset(leading)
 
     @cached_property
     def predict(self) -> Any:
@@ -89,13 +92,16 @@ class Runner:
 
     # --- data ----------------------------------------------------------------------------------
 
-    def _inputs(self, compiled: Any) -> list[Leaf]:
+    def _inputs(self, compiled: Any) -> list[graph.Leaf]:
         """The leaves that the user hands in: not those whose arrays are kept here."""
         return [leaf for leaf in compiled.inputs if leaf.name not in self.arrays]
 
-    def prepare(self, compiled: Any, data: Mapping[str, Any]) -> Arrays:
-        """The user's arrays, checked and converted for this program, apart from those kept here."""
-        arrays, _ = self._door(compiled)(data)
+    def prepare(self, compiled: Any, data: Mapping[str, Any], whole: bool = False) -> Arrays:
+        """The user's arrays, checked and converted for this program, apart from those kept here.
+
+        They are a batch, or with `whole` any number of examples, to be cut into batches.
+        """
+        arrays, _ = self._door(compiled, whole)(data)
         for name, array in arrays.items():
             if array.base is not None and self._shares(array):
                 arrays[name] = array.copy()
@@ -110,26 +116,37 @@ class Runner:
             return id(owner) in self._owners
         return any(np.may_share_memory(array, own) for own in self.arrays.values())
 
-    def _door(self, compiled: Any) -> Door:
+    def _door(self, compiled: Any, whole: bool) -> Door:
         """The checks of the arrays for this program, made ready once."""
-        known = self._doors.get(id(compiled))  # which is kept beside its door, so its id stays its
+        key = id(compiled), whole  # the program is kept beside its door, so its id stays its
+        known = self._doors.get(key)
         if known is None:
-            wanted = self._inputs(compiled)
+            wanted: list[Leaf] = [*self._inputs(compiled)]
+            if whole and self.examples is not None and self.examples.size is not None:
+                some = dim(self.examples.axis, lower=1).ix()
+                wanted = [longer(k, some) if k.name in self._split else k for k in wanted]
             door = Door(wanted, self.dtype, ignored=self._data, check_finite=self.check_finite)
-            known = self._doors[id(compiled)] = compiled, door
+            known = self._doors[key] = compiled, door
         return known[1]
+
+    def to_evaluate(self, data: Mapping[str, Any]) -> Arrays:
+        """Whole arrays to evaluate; refused where a declared size of batches leaves some out."""
+        arrays = self.prepare(self.evaluate, data, whole=True)
+        lengths = [len(a) for n, a in arrays.items() if n in self._split]
+        if self.examples is not None and lengths:
+            self.examples.check_whole(lengths[0])
+        return arrays
 
     def split_names(self, arrays: Iterable[str]) -> list[str]:
         """The inputs whose first axis counts examples."""
-        if self.example is None:
+        if self.examples is None:
             raise UnsupportedError(
                 "fit and batched evaluation need inputs that share one named first axis, such as "
                 '"batch pixel=64": hand in batches as mappings, or use trainer.step with whole '
                 "arrays"
             )
         for leaf in self._inputs(self.step):
-            counted, rest = set(self.example.atoms()), cast("tuple[Ix, ...]", leaf.dims[1:])
-            if any(not counted.isdisjoint(d.atoms()) for d in rest):
+            if self.examples.elsewhere(leaf):
                 raise UnsupportedError(
                     f"{shown(leaf)} has the batch on another axis than the first, "
                     f"{dims_text(leaf)}, so it cannot be cut: hand in batches as mappings"
@@ -165,14 +182,19 @@ class Runner:
             )
 
     def evaluated(self, arrays: Arrays, batch_size: int | None) -> dict[str, float]:
-        """The loss and the metrics over checked arrays, at once or in batches of this size."""
+        """The loss and the metrics over checked arrays, at once or in batches of this size (or of
+        the one that is declared)."""
         split: list[str] = []
         if batch_size is not None:
             check_count("batch_size", batch_size)
+        declared = None if self.examples is None else self.examples.size
+        if declared is not None or batch_size is not None:
             split = self.split_names(arrays)
-        if batch_size is None or not split:  # nothing that is read has examples
+        if not split:  # at once, or nothing that is read has examples
             results = self.run(self.evaluate, arrays)
             return self.recipe.finished(dict(zip(self.columns, map(float, results), strict=True)))
+        assert self.examples is not None
+        batch_size = self.examples.batch_size(batch_size, 1)
         total = Totals(self.columns)
         count = len(arrays[split[0]])
         for start in range(0, count, batch_size):
@@ -187,14 +209,3 @@ class Runner:
         for arrays, count in stream.epoch(epoch):
             total.add(self.run(self.evaluate, arrays), count)
         return self.recipe.finished(total.means())
-
-
-def leads(leaf: Leaf, dim: Any) -> bool:
-    """Whether the first axis of the leaf is this named dimension."""
-    return dim is not None and bool(leaf.dims) and leaf.dims[0] is dim
-
-
-def example_dim(inputs: Iterable[Leaf]) -> Any:
-    """The one named dimension that leads the inputs, or None where it is not one."""
-    named = dict.fromkeys(leaf.dims[0] for leaf in inputs if leaf.dims and leaf.dims[0].terms)
-    return next(iter(named)) if len(named) == 1 else None

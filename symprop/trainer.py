@@ -116,7 +116,8 @@ class Trainer:
     ) -> Mapping[str, np.ndarray[Any, Any]]:
         """Keep data for `step()` and `run(n)`, which then need not be handed any.
 
-        In: one batch, copied; or whole arrays and a `batch_size`, from which each step takes the
+        In: one batch, copied; or whole arrays and a `batch_size` (the declared one, where there is
+        one: then also as `fit` says, for what is left over), from which each step takes the
         next examples, in a new order every epoch with `shuffle`, drawn from `seed`: the orders of
         `fit` with that seed (counted on from run to run).
         Out: the arrays that are read, by name: what is written into them the next step sees.
@@ -164,11 +165,12 @@ class Trainer:
     def evaluate(self, data: Any, batch_size: int | None = None) -> dict[str, float]:
         """The loss and the metrics, over all of the data.
 
-        In: arrays by name, taken at once or in batches of a size; or batches, as for `fit`.
+        In: arrays by name, taken at once or in batches of a size; or batches, as for `fit`. Where
+        the size of a batch is declared, examples that do not fill whole ones are a DataError.
         """
         runner = self._runner
         if isinstance(data, Mapping):
-            return runner.evaluated(runner.prepare(runner.evaluate, data), batch_size)
+            return runner.evaluated(runner.to_evaluate(data), batch_size)
         check_iterable("the data", data)
         if batch_size is not None:
             raise DataError("batch_size is for whole arrays: these batches have their own sizes")
@@ -195,8 +197,10 @@ class Trainer:
             data: arrays by name; or batches: an iterable of such mappings (a list, a generator, a
                 loader), or a function without arguments that returns one, called every epoch.
             epochs: how many passes; a generator can be gone through once.
-            batch_size: examples a step, 32 where not said; not for batches.
-            validation_split: the share of the arrays set aside for validation, drawn from `seed`.
+            batch_size: examples a step, 32 where not said; not for batches. Where the size is
+                declared, as in "batch=32 pixel=64", it is that one.
+            validation_split: the share of the arrays set aside for validation, drawn from `seed`
+                (in whole batches where their size is declared).
             validation_data: what to validate on after every epoch: arrays, or batches.
             shuffle: whether each epoch visits the examples in a new order, drawn from `seed`;
                 batches are taken as they come.
@@ -207,9 +211,11 @@ class Trainer:
             first_epoch: the number of the first epoch: a training that was saved after epoch 5 and
                 goes on with first_epoch=6 is bit by bit the one that never stopped.
 
-        Guarantees: every example is visited once an epoch, the last and shorter batch too. Whatever
-        can be refused is refused before the first step. `trainer.history` is the history while it
-        grows, so it survives an interrupt.
+        Guarantees: every example is visited once an epoch, the last and shorter batch too. Where
+        the size of a batch is declared there is no shorter one: what is left over is left out of
+        the epoch, another rest every time, or refused without `shuffle`. Whatever can be refused
+        is refused before the first step. `trainer.history` is the history while it grows, so it
+        survives an interrupt.
         """
         if not isinstance(data, Mapping):
             check_iterable("the data", data)

@@ -15,10 +15,10 @@ every step and every model, so that it is compiled once: ``void @<name>(ptr run)
             first after the last
 
 Guarantees: nothing is allocated and no function of a library is called; the order of an epoch is
-``codegen.philox.permutation(seed, epoch, examples)``. The table holds everything: the function
-called again goes on where it stopped, and many short calls do what a long one does. Another thread
-may set ``stop`` at any time: no step begins after it is seen, none is left half done. ``done`` is
-written after the loss it counts.
+``codegen.philox.permutation(seed, epoch, among)``, as far as ``examples``. The table holds
+everything: the function called again goes on where it stopped, and many short calls do what a long
+one does. Another thread may set ``stop`` at any time: no step begins after it is seen, none is left
+half done. ``done`` is written after the loss it counts.
 
 It does not check the table: ``Run.table`` does, once. The addresses in it are the caller's to keep.
 """
@@ -55,7 +55,8 @@ class Run:
     of ``loss_bytes``, with ``columns - 1`` numbers of the same type after it that are kept as well;
     ``losses`` that of ``capacity`` rows of so many numbers of float64. ``size`` is the word of
     the context with the batch's size, or -1 where that is fixed; ``order`` has room for
-    ``examples`` of int64, those of epoch ``drawn`` (-1: none), and is not used without ``shuffle``.
+    ``among`` of int64, the order of that many examples in epoch ``drawn`` (-1: none), of which the
+    first ``examples`` are visited; it is not used without ``shuffle``.
     The next step is on the examples from ``position`` on in epoch ``epoch``.
     """
 
@@ -70,6 +71,7 @@ class Run:
     done: int = 0
     stop: int = 0
     examples: int = 0
+    among: int = 0
     batch: int = 0
     size: int = -1
     shuffle: int = 0
@@ -99,6 +101,9 @@ class Run:
             "seed must be below 2**64": 0 <= self.seed < 1 << 64,
             "steps and done must not be negative": self.steps >= 0 and self.done >= 0,
             f"examples must be at most {philox.MOST}": 0 <= self.examples <= philox.MOST,
+            f"among must be from examples to {philox.MOST} where there is an order": (
+                not self.shuffle or self.examples <= self.among <= philox.MOST
+            ),
             "position must be one of the examples or their end": (
                 0 <= self.position <= self.examples
             ),

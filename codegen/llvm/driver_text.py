@@ -183,7 +183,9 @@ ordered:
 draw:
   %seed.at = getelementptr i64, ptr %run, i64 $at_seed
   %seed = load i64, ptr %seed.at
-  call void @$name.order(ptr %order, i64 %examples, i64 %epoch, i64 %seed)
+  %among.at = getelementptr i64, ptr %run, i64 $at_among
+  %among = load i64, ptr %among.at
+  call void @$name.order(ptr %order, i64 %among, i64 %epoch, i64 %seed)
   store i64 %epoch, ptr %drawn.at
   br label %arrays
 arrays:

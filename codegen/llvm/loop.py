@@ -36,10 +36,14 @@ _STEPS, _DONE, _STOP = word("steps"), word("done"), word("stop")
 class Batches:
     """Where batches come from: arrays by the names of the arguments they are for, all as long as
     one another; ``seed`` is that of their order, or None for the order as it is; ``dim`` names the
-    dimension that is the batch's size, "" where that is a number."""
+    dimension that is the batch's size, "" where that is a number; an epoch has the first
+    ``visited`` of them in its order: all, or what whole batches take."""
 
-    def __init__(self, arrays: Mapping[str, Array], batch: int, seed: int | None, dim: str) -> None:
+    def __init__(
+        self, arrays: Mapping[str, Array], batch: int, seed: int | None, dim: str, visited: int
+    ) -> None:
         self.arrays, self.batch, self.seed, self.dim = dict(arrays), batch, seed, dim
+        self.visited = visited
 
     def run(self, bound: Bound) -> tuple[dict[str, Any], list[Array]]:
         """What a ``Run`` is told, and the memory that it points to."""
@@ -51,7 +55,8 @@ class Batches:
             at = bound.word[name]
             streamed.append(Streamed(array.ctypes.data, int(bound.words[at]), row, at))
         facts = {
-            "examples": examples,
+            "examples": self.visited,
+            "among": examples,
             "batch": self.batch,
             "size": bound.dimension(self.dim) if self.dim else -1,
             "shuffle": int(self.seed is not None),

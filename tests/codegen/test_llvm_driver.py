@@ -148,6 +148,7 @@ def trial(
         losses=losses.ctypes.data,
         capacity=capacity,
         examples=examples,
+        among=examples,
         batch=batch if examples else 0,
         size=SIZE if examples else -1,
         shuffle=int(shuffle),
