@@ -27,6 +27,7 @@ from symprop.data import Arrays
 from symprop.errors import DataError, UnsupportedError, quoted
 from symprop.fitting import Fitting, Plan
 from symprop.history import History
+from symprop.pipeline import seldom_collected
 from symprop.progress import interrupts_held
 from symprop.runner import Runner
 
@@ -123,7 +124,8 @@ class Trainer:
         Out: the arrays that are read, by name: what is written into them the next step sees.
         Raises DataError for data that does not fit, before anything changes.
         """
-        self._bound = Binding(self._runner, data, batch_size, shuffle, seed)
+        with seldom_collected():
+            self._bound = Binding(self._runner, data, batch_size, shuffle, seed)
         self._step = self._bound.step
         return MappingProxyType(self._bound.arrays)
 

@@ -25,6 +25,7 @@ from symprop.function import compile_program
 from symprop.gradient import gradient
 from symprop.metrics import resolve
 from symprop.optimizers import Optimizer
+from symprop.pipeline import seldom_collected
 from symprop.shapes import check_name
 from symprop.trainer import Trainer
 
@@ -131,7 +132,8 @@ class TrainingStep:
         """
         chosen = default() if backend is None else backend
         check_installed(chosen)
-        return Trainer(self, chosen, dtype, seed, check_finite)
+        with seldom_collected():
+            return Trainer(self, chosen, dtype, seed, check_finite)
 
     def finished(self, means: Mapping[str, float]) -> dict[str, float]:
         """The numbers to report, from the means of the loss and the metrics over the batches."""

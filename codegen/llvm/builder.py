@@ -77,8 +77,10 @@ class Builder:
 
     def depth(self, *operands: str) -> int:
         """The scope in which all operands are known."""
-        inner = len(self.scopes) - 1
-        return min(inner, max((self.depths.get(o, 0) for o in operands), default=0))
+        found = 0
+        for o in operands:
+            found = max(found, self.depths.get(o, 0))
+        return min(found, len(self.scopes) - 1)
 
     # --- operations ------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from codegen.index import Loop, loop, substitute
 from codegen.loops.nest import Call, Declare, For, Part, Stmt, Store
-from codegen.loops.walk import gathered, inside, loads, mapped, renamed, rewritten
+from codegen.loops.walk import gathered, inside, loads, mapped, renamed_in, rewritten
 from codegen.program import Buffer, BufferSource
 
 __all__ = ["Form", "again", "form"]
@@ -53,7 +53,9 @@ def form(stmts: Sequence[Stmt], known: Mapping[str, Buffer], outside: frozenset[
     own = tuple(a for a in arrays if a not in declared)
     names = {a: f"a{n}" for n, a in enumerate(own)} | {d: f"d{n}" for n, d in enumerate(declared)}
     change = {a: b.ix() for a, b in loops.items()}
-    made = rewritten(renamed(stmts, names), lambda ix: substitute(ix, change))
+    made = rewritten(
+        stmts, lambda ix: substitute(renamed_in(ix, names), change), lambda n: names.get(n, n)
+    )
 
     def bare(s: Stmt) -> tuple[Stmt, ...]:
         match s:

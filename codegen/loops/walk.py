@@ -25,6 +25,7 @@ __all__ = [
     "mapped",
     "read_names",
     "renamed",
+    "renamed_in",
     "rewritten",
     "scalar_mapped",
     "substituted",
@@ -164,6 +165,11 @@ def substituted(stmts: Iterable[Stmt], mapping: Mapping[Loop, Ix]) -> tuple[Stmt
 
 def renamed(stmts: Iterable[Stmt], names: Mapping[str, str]) -> tuple[Stmt, ...]:
     """The statements with arrays called by other names, gather sources included."""
+    return rewritten(stmts, lambda ix: renamed_in(ix, names), lambda n: names.get(n, n))
+
+
+def renamed_in(ix: Ix, names: Mapping[str, str]) -> Ix:
+    """An index with arrays that it gathers from called by other names."""
 
     def change(atom: Atom) -> Ix | None:
         if not isinstance(atom, Gather):
@@ -175,7 +181,7 @@ def renamed(stmts: Iterable[Stmt], names: Mapping[str, str]) -> tuple[Stmt, ...]
         other = BufferSource(names[source.buffer], source.low, source.high)
         return gather(other, tuple(transform(i, change) for i in atom.indices))
 
-    return rewritten(stmts, lambda ix: transform(ix, change), lambda n: names.get(n, n))
+    return transform(ix, change) if ix.gathers else ix
 
 
 # --- reads and writes -----------------------------------------------------------------------------
