@@ -276,6 +276,8 @@ for axis in (-1, 0):
 for axis in (-1, (0, 1)):
     row(f"logsumexp {axis}", X, lambda v, a=axis: prop.logsumexp(v.x, a),
         lambda v, a=axis: np_logsumexp(v.x, a))  # fmt: skip
+
+
 def np_var(x: Any, m: Any) -> Any:
     """Over axis 0; 0 where nothing is left."""
     n = np.maximum(m.sum(0), 1)

@@ -146,7 +146,6 @@ def test_emitted_loops_call_no_library() -> None:
 # --- 6. the table -------------------------------------------------------------------------------
 
 
-@not_yet("symprop accuracy")
 def test_the_accuracy_of_an_op_is_measured_against_balls() -> None:
     done = command("accuracy", "tanh", "--backend", "native", "--points", "500", "--json")
     assert done.returncode == 0, done.stderr
@@ -154,34 +153,27 @@ def test_the_accuracy_of_an_op_is_measured_against_balls() -> None:
     assert {row["order"] for row in rows} >= {0, 1}
     assert {row["dtype"] for row in rows} == {"float32", "float64"}
     for row in rows:
-        assert 0 < row["max_ulp"] < 100
-        assert row["median_ulp"] <= row["max_ulp"]
+        assert 0 < row["max"] < 100
+        assert row["median"] <= row["max"]
 
 
 # --- 7. a gradient test for every model ---------------------------------------------------------
 
 
-@not_yet("prop.check")
-def test_a_model_is_checked_and_a_wrong_derivative_is_named(tmp_path: Path) -> None:
+def test_a_model_is_checked_and_a_wrong_derivative_is_refused() -> None:
     x = prop.input("x", "batch=3 pixel=4")
     w = prop.parameter("weight", "unit=2 pixel=4", prop.Glorot())
     good = prop.check(prop.mean(prop.tanh(x @ prop.transpose(w)) ** 2))
     assert good.ok, str(good)
-    wrong = prop.elementwise(
-        "wrong_square", lambda v: v**2, derivative=lambda v: 3 * v, doc="A wrong derivative."
-    )
-    bad = prop.check(prop.mean(wrong(x @ prop.transpose(w))))
-    assert not bad.ok
-    assert "weight" in str(bad)
-    assert "wrong_square" in str(bad)
+    with pytest.raises(prop.DeclarationError, match="wrong_square"):
+        prop.elementwise("wrong_square", lambda v: v**2, derivative=lambda v: 3 * v)
 
 
-@not_yet("symprop check")
 def test_the_check_is_written_as_a_test_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(
         "import symprop as prop\n"
         'x = prop.input("x", "batch=3 pixel=4")\n'
-        'w = prop.parameter("weight", "pixel=4", prop.Normal(0.1))\n'
+        'w = prop.parameter("weight", "pixel=4", prop.Glorot())\n'
         "loss = prop.mean((x @ w) ** 2)\n"
     )
     done = command("check", "model.py:loss", "--write", cwd=tmp_path)
@@ -201,7 +193,7 @@ def test_the_check_is_written_as_a_test_beside_the_model(tmp_path: Path) -> None
 @not_yet("where the NaN came from")
 def test_a_loss_that_is_not_finite_names_the_expression_and_keeps_the_weights() -> None:
     x = prop.input("x", "batch=2 pixel=3")
-    w = prop.parameter("weight", "pixel=3", prop.Normal(0.1))
+    w = prop.parameter("weight", "pixel=3", prop.Glorot())
     loss = prop.mean(prop.log(x @ w))
     trainer = prop.training_step(loss, prop.SGD(0.1)).compile(seed=0)
     before = {name: array.copy() for name, array in trainer.parameters.items()}
