@@ -29,6 +29,9 @@ from codegen.program import Buffer, Load
 
 __all__ = ["Ahead", "ahead", "outgrows"]
 
+FULL = 2  # times the cache from which on rows come from further away: a step on 1.7 MB takes 2 %
+# less without fetching, one on 25 MB 10 % more (Sapphire Rapids, 2 MiB)
+
 
 @dataclass(frozen=True)
 class Ahead:
@@ -62,10 +65,10 @@ def ahead(n: int, body: Sequence[Stmt], arrays: Mapping[str, Buffer]) -> Ahead |
 
 
 def outgrows(loops: Loops) -> bool:
-    """Whether all arrays of a program, at typical sizes, are more than half of the cache."""
+    """Whether all arrays of a program, at typical sizes, are more than the cache by far."""
     arrays = [*loops.arrays, *(b for k in loops.kernels for b in k.scratch)]
     bits = sum(prod(extent(d, {}) for d in b.dims) * WIDTH[b.dtype] for b in arrays)
-    return bits > 4 * CACHE
+    return bits > 8 * CACHE * FULL
 
 
 def _in_rows(x: Load, rows: Loop, row: Loop) -> bool:

@@ -13,7 +13,7 @@ from tests.codegen import schedules
 from tests.codegen.schedules import arguments
 
 FETCH = "call void @llvm.prefetch"
-LARGE = {"unit": 512, "pixel": 200}  # 800 kB an array
+LARGE = {"unit": 1024, "pixel": 200}  # 1.6 MB an array
 
 
 def fetches(batch: int | None, unit: int, pixel: int) -> int:
