@@ -14,7 +14,7 @@ It does not declare ops (``symprop.ops.declare``) and does not simplify.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 from typing import Any, ClassVar
@@ -31,10 +31,14 @@ __all__ = ["OpSymbol", "exact", "from_sympy", "select_", "symbol_of", "to_sympy"
 MAX_DEPTH = 200
 MAX_SIZE = 20_000
 MAX_EXPONENT = 1_000
+MAX_ORDER = 20  # of a derivative in a family of functions
 MAX_BITS = 4_096  # of a numerator or denominator: floats need at most 1,075
 
 NATIVE: dict[Any, Function] = {}
 """SymPy's own function classes, and the names sqrt and power, to our functions: filled by ops."""
+
+FAMILIES: dict[Any, Callable[[int], Function]] = {}
+"""SymPy's functions of a whole order and an argument, to ours of that order: filled by ops."""
 
 
 class OpSymbol(sympy.Function):  # type: ignore[misc]
@@ -149,7 +153,8 @@ def from_sympy(expr: object, symbols: Mapping[Any, Term]) -> Term:
     def go(e: Any) -> Term:
         found = memo.get(e)
         if found is None:
-            if not (isinstance(e, _KNOWN) or e in (sympy.pi, sympy.E) or native(e.func, None)):
+            known = isinstance(e, _KNOWN) or e in (sympy.pi, sympy.E) or e.func in FAMILIES
+            if not (known or native(e.func, None)):
                 raise _unknown(e)
             found = memo[e] = _convert(e, [go(a) for a in e.args if not _is_pair(a)], go)
         return found
@@ -217,6 +222,8 @@ def _convert(e: Any, args: list[Term], go: Any) -> Term:
         for value, condition in reversed(e.args):
             out = tm.call(tm.SELECT, go(condition), go(value), out)
         return out
+    if e.func in FAMILIES:
+        return tm.call(_member(e), args[1])
     if isinstance(e, BooleanTrue | BooleanFalse):
         return tm.num(int(bool(e)))
     for cls, fn, swap in _RELATIONS:
@@ -231,6 +238,17 @@ def _convert(e: Any, args: list[Term], go: Any) -> Term:
         args.sort(key=lambda t: t.digest)  # SymPy keeps these in a set
         return reduce(lambda a, b: tm.call(both, a, b), args)
     return tm.call(native(e.func), *args)
+
+
+def _member(e: Any) -> Function:
+    """The function of a family whose order is a whole number that is written out."""
+    order = e.args[0]
+    if not (isinstance(order, sympy.Integer) and 0 <= order <= MAX_ORDER):
+        raise DeclarationError(
+            f"a formula has {quoted(e.func.__name__)} of the order {quoted(order)}, where a whole "
+            f"number from 0 to {MAX_ORDER} is expected"
+        )
+    return FAMILIES[e.func](int(order))
 
 
 def _unknown(e: Any) -> DeclarationError:

@@ -156,7 +156,7 @@ def _split(node: Reduce) -> Node:
         found = _value(node, part)
         stand[part] = t.read(len(reads))
         reads.append(found)
-    body = t.rewrite(body, stand.get)
+    body = t.exchange(body, stand)
     return make(node.op, node.loops, node.nout, (), body, reads, node.dtype, node.accumulator)
 
 
@@ -201,6 +201,9 @@ def _value(node: Reduce, part: t.Term) -> At:
     loops = [v for v in node.loops if v in used]
     made = make("sum", loops, len(loops), (), part, node.reads, node.dtype)
     remember(made, Origin(origin(node).place, "part", (node,)))
+    if isinstance(made, Reduce):  # smaller ones may stand in it twice
+        whole, made = made, _split(made)
+        carry_over(whole, made)
     return At(made, tuple(v.ix() for v in loops))
 
 

@@ -23,7 +23,7 @@ SymPy's automatic arithmetic would rewrite bodies unlogged.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
@@ -523,6 +523,19 @@ def rewrite(t: Term, change: Callable[[Term], Term | None]) -> Term:
             changed = change(new)
             found = new if changed is None else changed
             memo[x] = found
+        return found
+
+    return go(t)
+
+
+def exchange(t: Term, mapping: Mapping[Term, Term]) -> Term:
+    """t with the terms of the mapping replaced where they stand, the largest first."""
+    memo: dict[Term, Term] = dict(mapping)
+
+    def go(x: Term) -> Term:
+        found = memo.get(x)
+        if found is None:
+            found = memo[x] = _over(x, go)
         return found
 
     return go(t)

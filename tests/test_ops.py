@@ -79,9 +79,23 @@ def in_floats(t: Term, args: list[float]) -> float:
     return go(t)
 
 
+# mpmath takes a tenth of a second for these at the precision that sees 1e-308 beside 1.
+SLOW = {"lgamma", "digamma", "polygamma", "erfinv", "erfinv_slope", "erfcx"}
+
+
+def slow(t: Term) -> bool:
+    """Whether a term has such a function inside, in its definition too."""
+    for x in tm.subterms(t):
+        op = getattr(getattr(x, "fn", None), "op", None)
+        if op is not None and (op.name in SLOW or op.name.startswith("log_normal_cdf")):
+            return True
+    return False
+
+
 def exactly(t: Term, *args: float) -> Any:
     """A term at 60 digits."""
-    return settled(lambda: evaluate(t, [CTX.mpf(x) for x in args], CTX), CTX)
+    more = 120 if slow(t) else 1100
+    return settled(lambda: evaluate(t, [CTX.mpf(x) for x in args], CTX), CTX, more)
 
 
 def itself(op: ElementwiseOp) -> Term:
@@ -145,6 +159,8 @@ def test_the_chosen_derivative_is_that_of_the_formula(op: ElementwiseOp) -> None
 def test_the_chosen_derivative_is_that_of_the_formula_far_out(op: ElementwiseOp) -> None:
     if op.name in PRIMITIVES and op.expansion is None:
         pytest.skip("mpmath has it: there is no formula below it")
+    if all(d.low is not None and d.high is not None for d in op.domains):
+        pytest.skip("its domain is bounded: the test before this one was everywhere")
     assert op.chosen is not None
     for i, chosen in enumerate(op.chosen):
         assert difference(op.derived(i), chosen, op.domains, decades=90) is None
@@ -153,7 +169,9 @@ def test_the_chosen_derivative_is_that_of_the_formula_far_out(op: ElementwiseOp)
 @every_op
 def test_the_expansion_is_the_formula(op: ElementwiseOp) -> None:
     if op.expansion is not None:
-        assert difference(itself(op), op.expansion, op.domains, decades=100) is None
+        digits = op.declaration.digits
+        digits += 0 if digits == 60 else 9  # the comparison keeps ten for itself
+        assert difference(itself(op), op.expansion, op.domains, digits, decades=100) is None
 
 
 @every_op
@@ -240,6 +258,24 @@ ULPS: dict[str, tuple[float, float, float, float]] = {
     "log2": (2, 2, 2, 3),
     "logit": (2, 2, 3, 4),
     "norm_root": (1, 2, 4, 6),
+    "tan": (2, 3, 4, 5),
+    "atan": (2, 2, 3, 5),
+    "asin": (3, 3, 4, 6),
+    "acos": (3, 3, 4, 6),
+    "sinh": (2, 2, 2, 2),
+    "cosh": (2, 2, 2, 2),
+    "asinh": (2, 3, 6, 10),
+    "acosh": (2, 3, 4, 6),
+    "atanh": (2, 2, 3, 4),
+    "lgamma": (3, 3, 4, 4),
+    "digamma": (3, 4, 4, 4),
+    "polygamma": (4, 4, 4, 5),
+    "erfcx": (4, 4, 6, 6),
+    "erfinv": (2, 4, 6, 10),
+    "erfinv_slope": (4, 6, 10, 15),
+    "log_normal_cdf": (3, 4, 6, 30),
+    "log_normal_cdf_slope": (4, 6, 30, 1e4),  # the last two are orders 4 and 5 of log_normal_cdf,
+    "log_normal_cdf_bend": (6, 30, 1e4, 1e9),  # which cancel in its left tail
     "ceil": (0, 0, 0, 0),
     "round": (0, 0, 0, 0),
 }

@@ -71,6 +71,7 @@ class Declaration:
     range: tuple[Bound, Bound] | Callable[..., tuple[Bound, Bound]] = (None, None)
     range_open: tuple[bool, bool] = (False, False)
     finite: bool | Callable[..., bool] = False
+    digits: int = 60  # to which evaluate_as is the formula: fewer for a polynomial that was fitted
     conventions: tuple[Convention, ...] = ()
     doc: str = ""
     source: str = ""

@@ -367,8 +367,8 @@ STEPS = 256  # of |x| up to 40: a multiple of 1/256 has a square that is exact i
 
 
 def exp_of_square(x: Any, k: Any) -> Any:
-    """exp(k*x**2) for k < 0: the square in two parts, of which the large one is exact."""
-    size = minimum(abs(x), 40)  # exp(-800) is 0 in every float
+    """exp(k*x**2), |k| from 1/2 to 1: the square in two parts, of which the large one is exact."""
+    size = minimum(abs(x), 40)  # exp(-800) is 0 in every float, exp(800) infinite
     near = floor(STEPS * size) / STEPS
     return exp(k * near**2) * exp(k * ((size - near) * (size + near)))
 

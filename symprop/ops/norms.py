@@ -71,7 +71,8 @@ def _unit(z: Expr, axes: tuple[int, ...]) -> Expr:
     _, shares, length = _split(z, axes)
     whole = length > 0
     divisor = choose(whole, length, 1.0)
-    return choose(_over(whole, axes, z.ndim), shares / _over(divisor, axes, z.ndim), 0.0)
+    unit: Expr = choose(_over(whole, axes, z.ndim), shares / _over(divisor, axes, z.ndim), 0.0)
+    return unit
 
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False, where: Any = None) -> Expr:

@@ -57,7 +57,7 @@ def _remainder(x: Any, y: Any) -> Any:
     """x - y*floor(x/y), where the quotient was rounded to the wrong side too."""
     rest = x - y * floor(x / y)
     apart = sympy.Or(sympy.And(rest < 0, y > 0), sympy.And(rest > 0, y < 0))
-    return where(apart, rest + y, where(abs(rest) >= abs(y), rest - y, rest))
+    return where(apart, rest + y, where(abs(rest) > abs(y), rest - y, rest))
 
 
 mod: ElementwiseOp = elementwise(
