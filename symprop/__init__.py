@@ -160,6 +160,7 @@ from symprop.ops.special import (
     log_normal_cdf,
     polygamma,
 )
+from symprop.ops.stable import log1mexp, log_cosh, log_expm1
 from symprop.ops.structural import (
     argmax,
     argmin,
@@ -290,8 +291,11 @@ __all__ = [
     "lgamma",
     "load",
     "log",
+    "log1mexp",
     "log1p",
     "log2",
+    "log_cosh",
+    "log_expm1",
     "log_normal_cdf",
     "log_sigmoid",
     "log_softmax",
