@@ -20,6 +20,7 @@ from symprop.errors import UnsupportedError
 from symprop.graph import FLOATS, At, IndexOf, Leaf, Node, Origin, Reading, Reduce
 from symprop.make import fresh, make
 from symprop.ranges import Scope, finite, node_finite, scope_of
+from symprop.simplify.stable import stable_term
 
 __all__ = ["first_attaining", "pull_reduce", "push_reduce", "total"]
 
@@ -53,7 +54,7 @@ def pull_reduce(node: Reduce, g: Node, wanted: set[Node]) -> list[tuple[Node, No
     found = []
     for k, r in enumerate(node.reads):
         if isinstance(r, At) and r.node in wanted and r.node.dtype in FLOATS:
-            d = t.diff(node.body, k)
+            d = stable_term(t.diff(node.body, k))
             if not (isinstance(d, t.Num) and d.value == 0):
                 found.append((r.node, _contribution(node, k, r, g, d)))
     return found
@@ -161,7 +162,7 @@ def push_reduce(node: Reduce, tangents: Mapping[Node, Node]) -> Node | None:
     parts = []
     for k, r in enumerate(node.reads):
         if isinstance(r, At) and r.node in tangents:
-            d = t.diff(node.body, k)
+            d = stable_term(t.diff(node.body, k))
             if isinstance(d, t.Num) and d.value == 0:
                 continue
             parts.append(_forward(t.read(len(reads)), d, node, tangents[r.node]))

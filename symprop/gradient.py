@@ -12,6 +12,9 @@ through their blocks: the reverse of a scan is a scan the other way over the val
 
 In: a graph. Out: a graph, linear in the first; ``symprop.make`` solves the equality guards.
 
+What is differentiated is the stable form of the graph (``symprop.simplify.stable``): a derivative
+of log(1 + exp(x)) that overflows cannot be mended afterwards.
+
 Guarantees: strong zero. A selection in a local derivative stays outermost, and where the local
 derivative is not proved finite the product is ``strong_mul``, exactly 0 where g is 0, so that a
 branch not taken, a masked point or a padded read contributes exactly 0 at any order.
@@ -40,6 +43,7 @@ from symprop.graph import (
     Scan,
 )
 from symprop.make import filled, fresh, make
+from symprop.simplify.stable import stabilise
 from symprop.walk import leaves, topological
 
 __all__ = ["gradient", "jvp", "pull", "push", "vjp"]
@@ -135,6 +139,7 @@ def _named(d: Node, primal: Node) -> Node:
 
 def pull(ys: Sequence[Node], seeds: Sequence[Node], xs: Sequence[Node]) -> list[Node]:
     """Cotangents of xs for cotangents ``seeds`` of ys; zeros where ys do not depend on x."""
+    ys = stabilise(ys, frozenset(xs))
     order = topological(ys)
     wanted = _dependent(order, xs)
     cotangents: dict[Node, list[Node]] = {}
@@ -179,6 +184,7 @@ def push(ys: Sequence[Node], seeds: Mapping[Node, Node]) -> list[Node]:
     """Tangents of ys for the tangents ``seeds``; zeros where y depends on none."""
     tangents: dict[Node, Node] = dict(seeds)
     many: dict[Node, dict[int, Node]] = {}
+    ys = stabilise(ys, frozenset(seeds))
     for node in topological(ys):
         if node in tangents or isinstance(node, Leaf):
             continue

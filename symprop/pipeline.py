@@ -2,6 +2,7 @@
 
     describe  the header: the formulas of the named values                  symprop.header
     collect   marks of ``prop.update`` become updates of states
+    stabilise naive formulas as floats compute them best                   symprop.simplify.stable
     simplify  rules under a cost gate                                       symprop.simplify
     settle    sizes read as sizes, values laid out as they are read         symprop.settle
     lower     values become ordered assignments over named buffers          symprop.lower
@@ -123,6 +124,12 @@ def _collect(work: Work) -> Work:
     return replace(work, updates=united([*work.updates, *marks]))
 
 
+def _stabilise(work: Work) -> Work:
+    from symprop.simplify.stable import stabilise
+
+    return work.with_roots(stabilise(work.roots))
+
+
 def _simplify(work: Work) -> Work:
     from symprop.simplify.engine import simplify
 
@@ -155,6 +162,7 @@ def _emit(work: Work) -> Work:
 PASSES: tuple[Pass, ...] = (
     Pass("describe", _describe, "no value changes; the header says what the user wrote"),
     Pass("collect", _collect, "no value changes; updates stand beside the outputs"),
+    Pass("stabilise", _stabilise, "equal values over the reals, their limits where they are 0/0"),
     Pass("simplify", _simplify, "equal values over the reals, at no greater cost"),
     Pass("settle", _settle, "the same operations; sizes read as sizes, values laid out as read"),
     Pass("lower", _lower, "each output is computed as its value says, updates from old values"),

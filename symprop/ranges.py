@@ -263,6 +263,11 @@ def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
     return peak
 
 
+def below_its_maximum(exponent: t.Term, scope: Scope) -> bool:
+    """Whether the exponent is a value minus the maximum of such values."""
+    return _gap(exponent, scope) is not None
+
+
 def term_range(term: t.Term, scope: Scope) -> Range:
     """The interval of a term over reads."""
     if isinstance(term, t.Num):

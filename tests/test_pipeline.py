@@ -43,7 +43,8 @@ def network() -> tuple[Any, list[Any], dict[str, np.ndarray]]:
 
 def test_the_pass_list_reads_from_top_to_bottom() -> None:
     names = [p.name for p in PASSES]
-    assert names == ["describe", "collect", "simplify", "settle", "lower", "verify", "emit"]
+    known = "describe collect stabilise simplify settle lower verify emit"
+    assert names == known.split()
     assert all(p.guarantee for p in PASSES)
 
 
@@ -51,7 +52,7 @@ def test_what_each_pass_did_is_recorded() -> None:
     loss, weights, _ = network()
     compiled = compile_program([loss, *prop.gradient(loss, weights)])
     assert [s.name for s in compiled.stages] == [p.name for p in PASSES[:-1]]  # text: when asked
-    simplify = compiled.stages[2]
+    (simplify,) = (s for s in compiled.stages if s.name == "simplify")
     assert 0 < simplify.after < simplify.before
     assert compiled.stages[-1].after == len(compiled.program.steps)
 
