@@ -18,7 +18,7 @@ Guarantees: a directive that is refused is left out; a nest that gains nothing s
 from __future__ import annotations
 
 from codegen.dtypes import WIDTH
-from codegen.index import Loop
+from codegen.index import Ix, Loop
 from codegen.llvm.access import LEAST
 from codegen.llvm.bench import Bench
 from codegen.llvm.cost import SQUARE, TREE, cycles, extent
@@ -58,10 +58,40 @@ def united(bench: Bench) -> None:
         else:
             name = made[0].name
     for where in bench.parts():
+        _rows_united(bench, where)
+    for where in bench.parts():
         for array in bench.private(where.name):
             before = bench.loops
             if not bench.attempt(Localise(where.name, array.name)) or not bench.smaller(array):
                 bench.loops = before
+
+
+def _rows_united(bench: Bench, where: Part) -> None:
+    """Elementwise loops along a row as one, so that what they share is computed once."""
+    found = single(where)
+    names = [p.name for p in found.loop.body if isinstance(p, Part)] if found else []
+    last: dict[Ix, str] = {}  # by their length, the part that the loops so far became
+    for name in names:
+        part = next(p for p in _parts(bench) if p.name == name)
+        row = single(part)
+        if row is None or len(part.body) > 1 or not _independent(bench, part):
+            continue
+        extent, before = row.loop.loop.extent, bench.loops
+        first, last[extent] = last.get(extent), name
+        if first is None or not bench.attempt(Fuse(first, name)):
+            continue
+        whole, *inner = [p for p in _parts(bench) if any(isinstance(q, Part) and q.name == name
+                                                         for q in inside(p.body))]  # fmt: skip
+        around = single(whole)
+        made = inner[-1] if inner else Part(name, around.loop.body if around else ())
+        if _independent(bench, made):
+            last[extent] = made.name
+        else:
+            bench.loops = before
+
+
+def _parts(bench: Bench) -> list[Part]:
+    return [s for s in inside(bench.loops.body) if isinstance(s, Part)]
 
 
 def _independent(bench: Bench, where: Part) -> bool:

@@ -103,6 +103,25 @@ def test_an_optimizer_runs_where_its_gradient_is_made() -> None:
     assert {"serial", "unroll"} == {s.kind for s in rolled}
 
 
+def normalised() -> Loops:
+    """Rows less their mean, and two functions of that."""
+    p = Building("normalised", dtype="float32", batch=64, unit=200)
+    x = p.declare("x", "batch unit")
+    total = p.step("total", "batch", "sum unit", lambda b, u: x[b, u])
+    z = p.step("z", "batch unit", "=", lambda b, u: x[b, u] - total[b] / 200)
+    y = p.step("y", "batch unit", "=", lambda b, u: z[b, u] * call("sigmoid", z[b, u]))
+    last = p.step("slope", "batch unit", "=", lambda b, u: call("sigmoid", z[b, u]))
+    return from_program(p.done(y, last))
+
+
+def test_elementwise_loops_along_a_row_are_one_loop_that_computes_what_they_share_once() -> None:
+    made = native(normalised(), X86_64_AVX512, {})
+    row = [s for s in inside(made.body) if isinstance(s, Part) and s.name == "z to slope"]
+    assert row, listing(made)
+    assert [s.array.dims for s in inside(row) if isinstance(s, Declare)][:1] == [()]
+    agrees(normalised(), made, 64)
+
+
 def test_equal_layers_share_a_kernel_and_its_packed_operand() -> None:
     made = native(schedules.layers(count=5, unit=16), X86_64_AVX512, {"batch": 64})
     calls = [s for s in inside(made.body) if isinstance(s, Call)]
