@@ -47,11 +47,13 @@ from codegen.names import Names
 
 __all__ = ["native", "plain"]
 
+MANY = 256  # turns that a free dimension is planned for: fewer lose less than many would gain
+
 
 def native(loops: Loops, target: Target, sizes: Mapping[str, int]) -> Loops:
     """Unscheduled nests under the native schedule of a machine; ``sizes`` that are not given are
     the typical ones of the dimensions."""
-    found = {d.name: d.nominal for d in loops.dims} | dict(sizes)
+    found = {d.name: max(d.nominal, MANY) for d in loops.dims} | dict(sizes)
     loops = early(compared(loops))
     room = _Room(loops, target, found)
     within: dict[str, tuple[Kernel, ...]] = {}  # kernels of kernels, which stand before them

@@ -143,6 +143,17 @@ def test_columns_that_do_not_stay_in_a_cache_are_blocks_outside_of_the_rows() ->
     verify(made)
 
 
+def test_a_free_batch_is_planned_in_blocks_as_a_declared_one_is() -> None:
+    declared, free = (
+        native(schedules.dense(batch=n, pixel=784, unit=1024), X86_64_AVX512, {})
+        for n in (256, None)
+    )
+    for made in (declared, free):
+        assert loops_of(made, "w_packed to product")[0].startswith("unit_outer")
+        assert loops_of(made, "product")[0].startswith("batch_outer")
+        verify(made)
+
+
 def test_rows_far_apart_that_terms_are_read_from_are_copied_in_rows_of_terms() -> None:
     made = native(schedules.weight_step(batch=256, unit=1024, pixel=512), X86_64_AVX512, {})
     copies = [d for d in made.schedule if isinstance(d, Pack)]
