@@ -6,6 +6,10 @@ have more elements along their last axis than are used: whole vectors.
     scratch   of two axes or more, of the program and of its kernels, but for what is handed out
     locals    that lie in memory: what is a register has as many lanes as it has elements
 
+Rows that lie a multiple of ``STRIDE`` apart get a vector more: the same element of each would lie
+in one set of the cache, and a tile reads from many rows at once. Measured for 784-1024-1024-10,
+batch 256, AVX-512, two pairs of runs: 14.4 and 15.9 ms without, 13.4 and 15.3 ms with it.
+
 An array that a kernel is given has room in all calls, or in none.
 
 Guarantees: no statement changes but for the sizes of what it declares; what was added is not read
@@ -19,6 +23,7 @@ from dataclasses import replace
 
 from codegen.dtypes import WIDTH
 from codegen.index import constant
+from codegen.llvm.cost import STRIDE
 from codegen.llvm.storage import plan
 from codegen.llvm.target import Target
 from codegen.loops.nest import Call, Declare, Loops, Stmt
@@ -76,6 +81,8 @@ class _Room:
             n = b.dims[-1].const
             if 2 * n > lanes:
                 size = -(-n // lanes) * lanes
+                if size * WIDTH[b.dtype] % (8 * STRIDE) == 0:
+                    size += lanes
                 self.sizes[owner, b.name] = max(size, self.sizes.get((owner, b.name), 0))
 
     def agree(self, loops: Loops, bodies: Mapping[str, tuple[Stmt, ...]]) -> None:

@@ -132,6 +132,13 @@ def test_rows_of_scratch_begin_where_vectors_do() -> None:
     agrees(rows(19), made, "host")
 
 
+@pytest.mark.parametrize(("width", "wide"), [(496, 496), (512, 528), (1020, 1040), (1024, 1040)])
+def test_rows_do_not_lie_where_all_share_a_set_of_the_cache(width: int, wide: int) -> None:
+    made = roomy(rows(width), X86_64_AVX512)
+    assert [d.const for d in made.array("centred").dims] == [5, wide]
+    agrees(rows(width), made, "host")
+
+
 def test_what_a_caller_hands_in_or_gets_has_no_room() -> None:
     before = layers(unit=19)
     made = native(before, X86_64_AVX512, {})
