@@ -47,7 +47,7 @@ COLUMN = 0.45  # cycles that a vector of columns adds to a turn, most of them fr
 ROW = 0.1  # cycles that a row adds: an element for all lanes, from the first
 LATENCY = 4.0  # cycles until a sum can be added to again, on both
 COPY = 0.02  # of all cycles: what tiles of one more size have to save, each being code of its own
-NEAR = 0.05  # of all cycles: what copies of an operand save in blocks, each made before its use
+NEAR = 0.03  # of all cycles: what copies of an operand save in blocks, each made before its use
 # (784 x 128: 11 us in place of 17 of 90, and its storage)
 TILE = 30.0  # cycles around the turns of one tile: the loop, pointers, the last sums; an estimate
 KEPT = 8  # one register in so many holds neither sums nor columns: broadcasts, what is constant
