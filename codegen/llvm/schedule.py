@@ -118,13 +118,15 @@ class _Room:
         seen = Counter(g.form.key for g in groups if g.form)
         done: list[Stmt] = []
         first: dict[object, _Shared] = {}
+        lost: set[str] = set()  # arrays that calls of shared kernels do not need
         for g in groups:
             if g.form and g.form.key in first:
                 found = first[g.form.key]
                 done += found.again(g, g.form)
-                lost = found.lost(g.form)
-                loops = replace(loops, arrays=tuple(b for b in loops.arrays if b.name not in lost))
+                lost |= found.lost(g.form)
                 continue
+            loops = _without(loops, lost)
+            lost.clear()
             before = tuple(b.name for b in loops.arrays)
             bench = Bench(loops, g.stmts, g.outside, self.first(g.stmts), self.target, self.sizes)
             self.schedule(bench, g.kind)
@@ -138,7 +140,7 @@ class _Room:
             if outlined and g.form:
                 gone = frozenset(before) - {b.name for b in arrays}
                 first[g.form.key] = _Shared(g, g.form, parts, gone)
-        return replace(loops, body=tuple(done))
+        return replace(_without(loops, lost), body=tuple(done))
 
     def outlined(self, bench: Bench) -> bool:
         """Whether all parts of a bench became calls of kernels."""
@@ -223,6 +225,13 @@ class _Shared:
         """The arrays that another group no longer needs."""
         pairs = zip(self.form.arrays, other.arrays, strict=True)
         return frozenset(b for a, b in pairs if a in self.gone)
+
+
+def _without(loops: Loops, lost: set[str]) -> Loops:
+    """The same with fewer arrays."""
+    if not lost:
+        return loops
+    return replace(loops, arrays=tuple(b for b in loops.arrays if b.name not in lost))
 
 
 def _plain(stmts: tuple[Stmt, ...]) -> bool:

@@ -243,7 +243,7 @@ def test_a_chain_of_ten_thousand_operations_works() -> None:
         value = value + 0.0001 * prop.sin(value)
     gradient = prop.gradient(prop.sum(value), x)
     start = np.array([0.3, 1.1])
-    ours = prop.compile([value, gradient], backend="numpy", dtype="float64")({"x": start})
+    ours = prop.compile([value, gradient], dtype="float64")({"x": start})
     truth, slope = start.copy(), np.ones(2)
     for _ in range(10_000):
         slope = slope * (1 + 0.0001 * np.cos(truth))
