@@ -19,8 +19,9 @@ import numpy as np
 from codegen.aligned import aligned_copy
 from codegen.index import dim
 from symprop.batches import Stream, Totals, check_count
+from symprop.checks.nonfinite import origin_text
 from symprop.data import Arrays, Door, Leaf, dims_text, longer, shown
-from symprop.errors import DataError, DeclarationError, UnsupportedError
+from symprop.errors import DataError, DeclarationError, UnsupportedError, quoted
 from symprop.examples import examples_of
 from symprop.expression import Expr
 from symprop.function import compile_program
@@ -56,6 +57,7 @@ class Runner:
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self.parameters = tuple(n for n in self.arrays if known[n].kind == "parameter")
         self._doors: dict[tuple[int, bool], tuple[Any, Door]] = {}
+        self._before: tuple[Arrays, Arrays] = {}, {}  # of the last step, where it may be undone
         # Those that a layer of width 1 or the like made count for nothing may be handed in too.
         declared = {leaf.name: leaf for leaf in (*known.values(), *self.step.declared)}
         self._data = tuple(n for n, leaf in declared.items() if leaf.kind in ("input", "scalar"))
@@ -167,6 +169,8 @@ class Runner:
 
     def run(self, compiled: Any, arrays: Arrays) -> tuple[Any, ...]:
         """The results of a compiled program for checked arrays."""
+        if self.check_finite and compiled is self.step:
+            self._before = {n: a.copy() for n, a in self.arrays.items()}, arrays
         return tuple(compiled.call({**self.arrays, **arrays}))
 
     def run_apart(self, compiled: Any, arrays: Arrays) -> tuple[Any, ...]:
@@ -174,12 +178,23 @@ class Runner:
         return tuple(compiled.call_apart({**self.arrays, **arrays}))
 
     def check_loss(self, loss: Any, when: str) -> None:
-        """Refuse a loss that is not finite, where that was asked for."""
-        if self.check_finite and not np.isfinite(loss):
-            raise DataError(
-                f"the loss became {float(loss)}{when}: lower the learning rate or look for "
-                "extreme values in the data"
-            )
+        """Refuse a step whose loss or weights are not finite, where that was asked for, and undo
+        it."""
+        if not self.check_finite:
+            return
+        bad = [n for n, a in self.arrays.items() if not np.all(np.isfinite(a))]
+        if np.isfinite(loss) and not bad:
+            return
+        before, batch = self._before
+        for name, array in before.items():
+            self.arrays[name][...] = array
+        what = f"{quoted(bad[0])} became not finite" if np.isfinite(loss) else (
+            f"the loss became {float(loss)}")  # fmt: skip
+        raise DataError(
+            f"{what}{when}: lower the learning rate or look for extreme values in the data; the "
+            f"weights are again those before the step"
+            f"{origin_text(self.recipe.loss, {**before, **batch}, self.dtype)}"
+        )
 
     def evaluated(self, arrays: Arrays, batch_size: int | None) -> dict[str, float]:
         """The loss and the metrics over checked arrays, at once or in batches of this size (or of

@@ -124,8 +124,9 @@ class TrainingStep:
         It runs on the backend that is named, else natively where llvmlite knows this machine, else
         with NumPy.
 
-        With `check_finite`, data that is not finite is refused and a loss that is not finite
-        stops the training.
+        With `check_finite`, data that is not finite is refused, and a step whose loss or weights
+        are not finite is undone and stops the training with the place where it began; steps are
+        called from Python then, and the weights are copied before each.
 
         Raises UnsupportedError for a backend that does not exist, or whose package is not
         installed; `source` gives its text all the same.

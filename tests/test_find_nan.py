@@ -101,6 +101,45 @@ def test_a_trainer_brings_its_weights() -> None:
     assert origin.name == "x"
 
 
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("how", ["step", "fit", "bound"])
+def test_a_step_that_is_not_finite_is_undone_and_its_origin_named(backend: str, how: str) -> None:
+    x, w = inputs()
+    loss = prop.mean(prop.log(x * w))
+    step = prop.training_step(loss, prop.SGD(0.01))
+    trainer = step.compile(backend, check_finite=True)
+    good = np.ones((2, 2), np.float32)
+    trainer.step({"x": good})
+    weights = trainer.parameters["w"].copy()
+    bad = {"x": np.array([[1.0, 1.0], [1.0, -1.0]], np.float32)}
+    calls = {
+        "step": lambda: trainer.step(bad),
+        "fit": lambda: trainer.fit(bad, epochs=1, batch_size=2, shuffle=False),
+        "bound": lambda: [trainer.bind(bad), trainer.step()],
+    }
+    with pytest.raises(DataError, match=r"the loss became nan.*log\(v\[1, 1\]\), where .* = -0"):
+        calls[how]()
+    assert np.array_equal(trainer.parameters["w"], weights)
+    trainer.step({"x": good})
+    assert np.all(np.isfinite(trainer.parameters["w"]))
+
+
+def test_a_gradient_that_is_not_finite_is_undone_though_the_loss_is() -> None:
+    x, w = inputs()
+    step = prop.training_step(prop.sum(prop.sqrt(x * w)), prop.SGD(0.01))
+    trainer = step.compile("native", check_finite=True)
+    weights = trainer.parameters["w"].copy()
+    with pytest.raises(DataError, match=r"'w' became not finite: .*in a gradient"):
+        trainer.step({"x": np.array([[1.0, 0.0]], np.float32)})
+    assert np.array_equal(trainer.parameters["w"], weights)
+
+
+def test_without_the_check_training_is_as_before() -> None:
+    x, w = inputs()
+    trainer = prop.training_step(prop.mean(prop.log(x * w)), prop.SGD(0.01)).compile("native")
+    assert math.isnan(trainer.step({"x": -np.ones((2, 2), np.float32)}))
+
+
 def test_bad_arguments_are_refused() -> None:
     x, w = inputs()
     with pytest.raises(DeclarationError, match="scalar loss"):

@@ -23,17 +23,21 @@ from typing import Any
 import numpy as np
 
 from codegen.functions import FUNCTIONS, python_callable
+from codegen.index import Dim
 from symprop import term as t
 from symprop.checks.run import loss_of, parameters_of
+from symprop.equality.sampling import work
 from symprop.errors import DeclarationError, quoted
 from symprop.expression import Expr
 from symprop.gradient import gradient
 from symprop.graph import FLOATS, At, Leaf, Node, Reduce, hint, origin
 from symprop.oracle import Array, Oracle, Point, run_with
+from symprop.walk import leaves
 
-__all__ = ["Origin", "find_nan"]
+__all__ = ["Origin", "find_nan", "origin_text"]
 
 WIDTHS = {"float32": np.float32, "float64": np.float64}
+LARGEST = 1_000_000  # scalar steps of a loss that an error waits for: seconds
 DEEP = 50  # origins that are followed to the user's line
 
 
@@ -92,6 +96,20 @@ def find_nan(model: Any, values: Mapping[str, Any], dtype: str = "float32") -> O
                 if len(bad):
                     return _traced(run, root, tuple(map(int, bad[0])), backward)
     return None
+
+
+def origin_text(loss: Expr, values: Mapping[str, Any], dtype: str) -> str:
+    """The origin as the end of a sentence; nothing where there is none, or where the model is too
+    large to be evaluated number by number."""
+    sizes: dict[str, int] = {}
+    for leaf in leaves([loss.node]):
+        for d, n in zip(leaf.dims, np.shape(values.get(leaf.name, leaf.init)), strict=False):
+            if isinstance(d.atom, Dim):
+                sizes[d.atom.name] = n
+    if work([loss.node], sizes) > LARGEST:
+        return ""
+    found = find_nan(loss, values, dtype)
+    return "" if found is None else f"; {found}"
 
 
 class _Floats(Oracle):
