@@ -191,8 +191,15 @@ def test_what_misses_is_marked_and_counted() -> None:
     text = report.markdown(made(row(max=3.0), row(order=1)))
     assert "| exp | reals  | 3 (0.25) !     |" in text
     assert "Rows that miss their bar, marked with !: 1" in text
-    assert "exp misses (native float32 3)." in text
+    assert "No reason is known yet for exp (native float32 3)." in text
     assert "Every bar was reached" in report.markdown(made(row()))
+
+
+def test_a_miss_says_why_where_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bars.MISSES, ("exp", 0), "it is hard")
+    text = report.markdown(made(row(max=3.0), row(op="log", max=3.0)))
+    assert "exp (native float32 3) misses: it is hard." in text
+    assert "No reason is known yet for log (native float32 3)." in text
 
 
 def test_every_reason_is_of_an_op() -> None:
