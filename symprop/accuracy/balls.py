@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import factorial
 from typing import Any, TypeAlias
 
 from symprop import term as tm
@@ -53,7 +54,7 @@ def _log_gamma(x: Ball) -> Ball:
 
 def _polygamma(n: int) -> Callable[[Ball], Ball]:
     """The derivative of order n of digamma, by Hurwitz's zeta function: DLMF 25.11.12."""
-    factor = [1, 1, 2, 6, 24, 120][n] * (1 if n % 2 else -1)
+    factor = factorial(n) * (1 if n % 2 else -1)
     return lambda x: flint().arb(n + 1).zeta(x) * factor
 
 
@@ -109,9 +110,8 @@ ROWS: dict[str, Callable[..., Ball]] = {
     "erfinv": lambda x: x.erfinv(),
     "lgamma": _log_gamma,
     "digamma": lambda x: x.digamma(),
-    "polygamma1": _polygamma(1),
-    "polygamma2": _polygamma(2),
-    "polygamma3": _polygamma(3),
+    "polygamma": _polygamma(1),
+    **{f"polygamma[{n}]": _polygamma(n) for n in range(2, 9)},  # its parameter, by the name
     "power": lambda x, y: x**y,
     "abs": lambda x: abs(x),
     "sign": _sign,
