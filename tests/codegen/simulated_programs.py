@@ -1,6 +1,6 @@
 """What test_numba_cuda_text.py runs in a process of its own: programs in Numba's simulator.
 
-In: names of cases of test_numpy_text on the command line; the environment has
+In: names of cases of numpy_programs on the command line; the environment has
 NUMBA_ENABLE_CUDASIM=1. Out: a line of JSON for each: its name, and what went wrong or nothing.
 
 The simulator warns of what a device does in silence (1/0, an overflow), so that is not shown.
@@ -14,7 +14,8 @@ import traceback
 import warnings
 
 import numpy as np
-from test_numpy_text import CASES, arguments, near
+from numpy_checks import arguments, near
+from numpy_programs import CASES
 
 from codegen.build import build_numba_cuda
 from codegen.interpret import run

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 from building import Building, call
+from numpy_checks import arguments
 from test_numba_text import plain_python
-from test_numpy_text import arguments
 
 from codegen.build import build_numba
 from codegen.loops import default

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from building import mlp_training
 from nests import BATCH, array, at, each, ix, nest, put
-from test_numpy_text import CASES, Case
+from numpy_programs import CASES, Case
 
 from codegen import numba_cuda_helpers
 from codegen.build import NUMBA, NUMBA_CUDA, UnsafeSourceError, check

@@ -1,6 +1,6 @@
 """Numba text: every small program against the interpreter, compiled and as plain Python.
 
-In: the programs of test_numpy_text, random steps. Guarantees: dtypes are those of the program, and
+In: the programs of numpy_programs, random steps. Guarantees: dtypes are those of the program, and
 a float32 program is right to float32, so nothing was computed in something narrower; that nothing
 was computed in something wider is read from the code that the compiler made.
 """
@@ -24,7 +24,8 @@ import numpy as np
 import pytest
 from building import Building, call, mlp_training
 from definition import random_step, run_assign
-from test_numpy_text import CASES, Case, arguments, in_float64, near
+from numpy_checks import arguments, in_float64, near
+from numpy_programs import CASES, Case
 
 import codegen.source_file
 from codegen.build import NUMBA, UnsafeSourceError, build_numba, check
