@@ -63,14 +63,16 @@ _ARRAY_ATTRIBUTES = """
     transpose view
 """
 _NUMPY_ATTRIBUTES = """
-    abs add arange array at broadcast_to concatenate copysign cos cumsum einsum empty errstate exp
-    expm1 float32 float64 floor full iinfo inf int32 int64 isnan log log1p maximum minimum nan pad
-    rint s_ sign sin sqrt square stack tanh tensordot uint32 uint64 where zeros
+    abs add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh array at broadcast_to cbrt
+    ceil concatenate copysign cos cosh cumsum einsum empty errstate exp exp2 expm1 float32 float64
+    floor full hypot iinfo inf int32 int64 isnan log log1p log2 logaddexp maximum minimum nan pad
+    rint s_ sign sin sinh sqrt square stack tan tanh tensordot uint32 uint64 where zeros
 """
 # What loops over single numbers use.
 _NUMBA_ATTRIBUTES = """
-    array bool_ empty floor inf nan reshape rint shape view
-    cos erf erfc exp expm1 isnan log log1p pow sin sqrt tanh
+    array bool_ ceil empty floor inf nan reshape rint shape view
+    acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf erfc exp exp2 expm1 hypot isnan log
+    log1p log2 pow sin sinh sqrt tan tanh
     Array boolean float32 float64 int32 int64 uint32 uint64
 """
 

@@ -138,6 +138,36 @@ def _floor(x: float) -> float:
     return float(math.floor(x)) if math.isfinite(x) else x
 
 
+def _ceil(x: float) -> float:
+    return -_floor(-x)
+
+
+def _round(x: float) -> float:
+    return math.copysign(float(round(x)), x) if math.isfinite(x) else x
+
+
+def _log2(x: float) -> float:
+    return math.nan if x < 0 else -INF if x == 0 else math.log2(x)
+
+
+def _sinh(x: float) -> float:
+    return math.copysign(_total(math.sinh)(abs(x)), x)
+
+
+def _atanh(x: float) -> float:
+    return math.copysign(INF, x) if abs(x) == 1 else _total(math.atanh)(x)
+
+
+def _rsqrt(x: float) -> float:
+    return math.nan if x < 0 else math.copysign(INF, x) if x == 0 else 1 / math.sqrt(x)
+
+
+def _logaddexp(x: float, y: float) -> float:
+    if x == y or math.isnan(x) or math.isnan(y):
+        return x + y * 0 + math.log(2) if math.isfinite(x) else x + y
+    return max(x, y) + math.log1p(math.exp(-abs(x - y)))
+
+
 def _power(x: float, y: float) -> float:
     try:
         return math.pow(x, y)
@@ -186,10 +216,38 @@ def _rows() -> tuple[Function, ...]:
             "normal_cdf", _normal_cdf),
         row("normal_pdf", 1, "exp(-x**2/2)/sqrt(2*pi)", (0, 0.4), (4, 5), "normal_pdf",
             "normal_pdf", _normal_pdf),
+        row("exp2", 1, "2**x", (0, INF), (1, 2), "np.exp2", "np.exp2", _total(lambda x: 2.0**x)),
+        row("log2", 1, "logarithm to base 2", real, (2, 4), "np.log2", "math.log2", _log2),
+        row("tan", 1, "tangent", real, (1, 4), "np.tan", "math.tan", _total(math.tan)),
+        row("asin", 1, "inverse of the sine", (-1.6, 1.6), (1, 4), "np.arcsin", "math.asin",
+            _total(math.asin)),
+        row("acos", 1, "inverse of the cosine", (0, 3.2), (1, 4), "np.arccos", "math.acos",
+            _total(math.acos)),
+        row("atan", 1, "inverse of the tangent", (-1.6, 1.6), (1, 4), "np.arctan", "math.atan",
+            math.atan),
+        row("atan2", 2, "angle of the point (y, x)", (-3.2, 3.2), (1, 4), "np.arctan2",
+            "math.atan2", math.atan2),
+        row("sinh", 1, "hyperbolic sine", real, (2, 4), "np.sinh", "math.sinh", _sinh),
+        row("cosh", 1, "hyperbolic cosine", (1, INF), (1, 4), "np.cosh", "math.cosh",
+            _total(math.cosh)),
+        row("asinh", 1, "inverse of sinh", real, (2, 4), "np.arcsinh", "math.asinh", math.asinh),
+        row("acosh", 1, "inverse of cosh", (0, INF), (2, 4), "np.arccosh", "math.acosh",
+            _total(math.acosh)),
+        row("atanh", 1, "inverse of tanh", real, (2, 4), "np.arctanh", "math.atanh", _atanh),
+        row("cbrt", 1, "cube root", real, (3, 4), "np.cbrt", "np.cbrt", math.cbrt),
+        row("rsqrt", 1, "1/sqrt(x)", (0, INF), (2, 2), "rsqrt", "rsqrt", _rsqrt),
+        row("hypot", 2, "sqrt(x**2 + y**2)", (0, INF), (1, 2), "np.hypot",
+            "math.hypot", math.hypot),
+        row("logaddexp", 2, "log(exp(x) + exp(y))", real, (2, 4), "np.logaddexp", "logaddexp",
+            _logaddexp),
         row("abs", 1, "|x|", (0, INF), (0, 0), "np.abs", "abs", abs, False, kept),
         row("sign", 1, "-1, 0 or 1", (-1, 1), (0, 0), "np.sign", "sign", _sign, False, kept),
         row("floor", 1, "greatest integer not above x", real, (0, 0), "np.floor", "np.floor",
             _floor, False, kept),
+        row("ceil", 1, "least integer not below x", real, (0, 0), "np.ceil", "np.ceil",
+            _ceil, False, kept),
+        row("round", 1, "nearest integer, the even one of two", real, (0, 0), "np.rint", "np.rint",
+            _round, False, kept),
         row("maximum", 2, "the greater", real, (0, 0), "np.maximum", "maximum",
             _extremum(max), False, kept),
         row("minimum", 2, "the lesser", real, (0, 0), "np.minimum", "minimum",

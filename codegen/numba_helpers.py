@@ -14,10 +14,12 @@ import math
 
 __all__ = [
     "log_sigmoid",
+    "logaddexp",
     "maximum",
     "minimum",
     "normal_cdf",
     "normal_pdf",
+    "rsqrt",
     "sech2",
     "sigmoid",
     "sign",
@@ -43,6 +45,17 @@ def log_sigmoid(x):
     """log(sigmoid(x)) without overflow."""
     tail = math.log1p(math.exp(-abs(x)))
     return x - tail if x < 0 else -tail
+
+
+def logaddexp(x, y):
+    """log(exp(x) + exp(y)) without overflow."""
+    apart = 0.0 if x == y else abs(x - y)
+    return (x if x > y else y) + math.log1p(math.exp(-apart))
+
+
+def rsqrt(x):
+    """1/sqrt(x)."""
+    return 1 / math.sqrt(x)
 
 
 def sech2(x):

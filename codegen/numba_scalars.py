@@ -324,7 +324,7 @@ def _on_integers(name: str, args: Sequence[Expr]) -> Expr:
     if name == "sign":
         above, below = (call("int64", Cmp(op, args[0], Num("0"))) for op in (">", "<"))
         return Bin("-", above, below)
-    if name == "floor":
+    if name in ("floor", "ceil", "round"):
         return args[0]
     raise UnsupportedFunction(f"the numba backend has no {name} of integers: cast to a float first")
 

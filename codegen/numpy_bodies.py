@@ -73,6 +73,18 @@ _WARNS = {
     "power": ("divide", "invalid", "over"),
     "sin": ("invalid",),
     "cos": ("invalid",),
+    "exp2": ("over",),
+    "log2": ("divide", "invalid"),
+    "tan": ("invalid",),
+    "asin": ("invalid",),
+    "acos": ("invalid",),
+    "sinh": ("over",),
+    "cosh": ("over",),
+    "acosh": ("invalid",),
+    "atanh": ("divide", "invalid"),
+    "rsqrt": ("divide", "invalid"),
+    "hypot": ("over",),
+    "logaddexp": ("over",),
     "strong_mul": ("invalid", "over"),
 }
 

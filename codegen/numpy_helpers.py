@@ -19,6 +19,7 @@ __all__ = [
     "log_sigmoid",
     "normal_cdf",
     "normal_pdf",
+    "rsqrt",
     "sech2",
     "sigmoid",
     "softplus",
@@ -46,6 +47,11 @@ def sech2(x):
     e = np.exp(-2 * np.minimum(np.abs(x), 400))
     s = 1 + e
     return 4 * e / (s * s)
+
+
+def rsqrt(x):
+    """1/sqrt(x)."""
+    return 1 / np.sqrt(x)
 
 
 def strong_mul(g, d):

@@ -21,7 +21,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codegen.vector_math_exponential import LN2, LOG2E, STEP
-from codegen.vector_math_fits import FITS
 from codegen.vector_math_values import Formula, Value
 
 __all__ = ["sech2", "sigmoid", "tanh"]
@@ -47,7 +46,7 @@ def _sum(f: Formula, a: Value, k: int) -> _Sum:
     scale = f.once(f.float_of(((f.bias + STEP) << f.mantissa) - (f.word_of(t) << f.mantissa)))
     r = f.once(f.fma(n, -rest, f.fma(n, -ln2, a)))  # all of a where n is 0
     square = f.once(r * r)
-    fit = [c * k ** (i + 1) for i, c in enumerate(FITS["exp", f.dtype].coefficients)]
+    fit = [c * k ** (i + 1) for i, c in enumerate(f.fit("exp"))]
     p = f.once(f.paired(r, square, fit))  # m/k = r + r**2*p
     s = f.once(f.fma(scale, UNSTEP / k, f.fma(square, p, r)) + 1 / k)
     lacks = f.fma(square, p, f.fma(scale, UNSTEP / k, 1 / k - s) + r)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Final
 
 from codegen.vector_math_exponential import LN2, exp_parts, log, parted
-from codegen.vector_math_fits import FITS
 from codegen.vector_math_values import Formula, Value
 
 __all__ = ["power"]
@@ -76,7 +75,7 @@ def _fine_log(f: Formula, a: Value) -> tuple[Value, Value]:
     t_low = f.once(t_lost + f.fma(s, z_low, s_low * z))
     c, c_lost = f.product(t, f.number(TWO_THIRDS[0]))
     c_low = c_lost + f.fma(t_low, TWO_THIRDS[0], t * TWO_THIRDS[1])
-    fifth = t * z * f.polynomial(z, FITS["log_fifth", DOUBLE].coefficients)
+    fifth = t * z * f.polynomial(z, f.fit("log_fifth"))
     high, low = LN2[DOUBLE]
     total, lost = f.two_sum(f.once(k * high), f.once(2.0 * s))
     total, more = f.two_sum(total, c)

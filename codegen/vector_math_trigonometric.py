@@ -1,8 +1,8 @@
-"""Formulas of sine and cosine for arguments of any size; see ``codegen.vector_math``.
+"""Formulas of sine, cosine and tangent for arguments of any size; see ``codegen.vector_math``.
 
 In: a ``Formula`` (dtype, whether it may fuse) and the argument. Out: the value.
 
-    |x| = n*pi/2 + r, |r| <= pi/4, in float64 for both dtypes:
+    |x| = n*pi/2 + r, |r| <= pi/4, in float64 for both dtypes, as all that follows:
       float32   x times 2/pi in four pieces, without the multiples of 4 that do not count; products
                 with the first three are exact. Which bits of 2/pi count depends on the size of x
       float64   up to 2**20 less n times pi/2 in three pieces, the first two products exact (Cody,
@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from codegen.vector_math_fits import FITS, HALF_PI, SIZES_32, TWO_OVER_PI
-from codegen.vector_math_values import Formula, Value, number
+from codegen.vector_math_fits import HALF_PI, SIZES_32, TWO_OVER_PI
+from codegen.vector_math_values import Formula, Value, in_double, number
 
-__all__ = ["cos", "sin"]
+__all__ = ["cos", "sin", "tan"]
 
 NEAR = 2.0**20
 TWO_OVER_PI_64 = 0.6366197723675814
@@ -29,39 +29,64 @@ DOUBLE: Final = "float64"
 WORD: Final = "uint64"
 
 
+@in_double
 def sin(f: Formula, x: Value) -> Value:
     """The sine."""
     y = _by_quarter(f, x, 0)
     return f.float_of(f.word_of(f.once(y)) ^ (f.word_of(x) & f.sign))
 
 
+@in_double
 def cos(f: Formula, x: Value) -> Value:
     """The cosine."""
     return _by_quarter(f, x, 1)
 
 
+@in_double
+def tan(f: Formula, x: Value) -> Value:
+    """The tangent: the sine over the cosine, or less the inverse of that, each in two parts."""
+    a = f.absolute(x)
+    n, (r, s), (top, c) = _parts(f, a)
+    (s, s_low), (c, c_low) = _summed(f, r, s), _summed(f, top, c)
+    odd = (n & 1).differs(0)
+    above, above_low = (f.once(f.select(odd, v, w)) for v, w in ((c, s), (c_low, s_low)))
+    below, below_low = (f.once(f.select(odd, v, w)) for v, w in ((s, c), (s_low, c_low)))
+    inverse = f.once(1.0 / below)
+    q = f.once(above * inverse)
+    lacks = f.once((above_low - q * below_low) - f.beyond(q, below, above))
+    y = f.once(f.fma(lacks, inverse, q))
+    y = f.once(f.select(odd, -y, y))
+    y = f.once(f.select(a < "inf", y, "nan"))
+    return f.float_of(f.word_of(y) ^ (f.word_of(x) & f.sign))
+
+
 def _by_quarter(f: Formula, x: Value, ahead: int) -> Value:
     """The sine of |x| + ahead*pi/2; NaN for an infinite x."""
-    wide = Formula(DOUBLE, f.fused)
-    a = wide.absolute(x.cast(DOUBLE))
-    n, r, rest = _single(wide, a) if f.dtype == "float32" else _double(wide, a)
+    a = f.absolute(x)
+    n, (r, s), (top, c) = _parts(f, a)
     n = (n + ahead).cast(WORD)
-    y = _of_rest(f, n, r, rest)
+    y = f.once(f.select((n & 1).differs(0), top + c, r + s))
     signed = f.select((n & 2).differs(0), -y, y)
     return f.select(a < "inf", signed, f.number("nan"))
 
 
-def _of_rest(f: Formula, n: Value, r: Value, rest: Value | None) -> Value:
-    """sin(r + rest), or the cosine where n is odd."""
-    r = f.once(r.cast(f.dtype))
+def _parts(f: Formula, a: Value) -> tuple[Value, tuple[Value, Value], tuple[Value, Value]]:
+    """n, and the sine and the cosine of what is left as sums, the first of which is the larger."""
+    n, r, rest = _single(f, a) if f.single else _double(f, a)
     z = f.once(r * r)
-    s = r * z * f.polynomial(z, FITS["sin", f.dtype].coefficients)
+    s = r * z * f.polynomial(z, f.fit("sin"))
     half = f.once(0.5 * z)
     top = f.once(1.0 - half)
-    c = f.fma(f.once(z * z), f.polynomial(z, FITS["cos", f.dtype].coefficients), (1.0 - top) - half)
+    c = f.fma(f.once(z * z), f.polynomial(z, f.fit("cos")), (1.0 - top) - half)
     if rest is not None:  # times the first derivatives
         s, c = s + rest * top, c - r * rest
-    return f.once(f.select((n & 1).differs(0), top + c, r + s))
+    return n, (r, f.once(s)), (top, f.once(c))
+
+
+def _summed(f: Formula, high: Value, low: Value) -> tuple[Value, Value]:
+    """high + low, of which high is the larger, and what its rounding lost."""
+    total = f.once(high + low)
+    return total, f.once((high - total) + low)
 
 
 # --- float32 --------------------------------------------------------------------------------------
@@ -82,7 +107,7 @@ def _single(f: Formula, a: Value) -> tuple[Value, Value, None]:
     high, low = (without_fours(a * piece) for piece in pieces[:2])
     t = f.once(high + low + f.rounder)
     r = (high - (t - f.rounder)) + low + f.fma(a, pieces[2], a * pieces[3])
-    return f.word_of(t), r * HALF_PI_64, None
+    return f.word_of(t), f.once(r * HALF_PI_64), None
 
 
 # --- float64 --------------------------------------------------------------------------------------

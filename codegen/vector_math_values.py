@@ -2,9 +2,9 @@
 
 In: Scalars of one float dtype, numbers of Python. Out: Scalars of ``codegen.program``.
 
-Guarantees: only ``+ - * /``, Fma, comparisons, Select, Cast, Bitcast, Shift, And, Or, Xor and
-MulHigh are made. Floats are of the formula's dtype and bits are of the unsigned integer of its
-width, so no operand is ever converted but by a Cast that is written down. A value that is used
+Guarantees: only ``+ - * /``, square roots, Fma, comparisons, Select, Cast, Bitcast, Shift, And, Or,
+Xor and MulHigh are made. Floats are of the formula's dtype and bits are of the unsigned integer of
+its width, so no operand is ever converted but by a Cast that is written down. A value that is used
 twice is one object in the tree: whoever takes a tree apart must remember objects by identity, for
 written out in full some trees have millions of nodes. ``Formula.once`` puts a Cast to its own
 dtype over such a value; it computes nothing, and ``infer_dtype`` stops there.
@@ -12,9 +12,10 @@ dtype over such a value; it computes nothing, and ``infer_dtype`` stops there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import wraps
 from typing import Literal, TypeAlias
 
 from codegen.dtypes import WIDTH
@@ -22,6 +23,7 @@ from codegen.program import (
     And,
     Binary,
     Bitcast,
+    Call,
     Cast,
     Compare,
     Dtype,
@@ -35,8 +37,9 @@ from codegen.program import (
     Unary,
     Xor,
 )
+from codegen.vector_math_fits import FITS
 
-__all__ = ["Formula", "Operand", "Value", "number"]
+__all__ = ["Formula", "Operand", "Value", "in_double", "number"]
 
 Named = Literal["inf", "-inf", "nan"]
 Operand: TypeAlias = "Value | int | float | Named"
@@ -138,10 +141,12 @@ class Formula:
     """What a formula must know of its dtype, and the operations that depend on it.
 
     ``fused``: a*b + c may be rounded once (an Fma) where it is written ``f.fma(a, b, c)``.
+    ``single``: computed in float64, but for a float32: polynomials of its fits are enough.
     """
 
     dtype: Dtype
     fused: bool
+    single: bool = False
 
     @property
     def word(self) -> Dtype:
@@ -176,6 +181,10 @@ class Formula:
     def pick(self, single: float, double: float) -> float:
         """The number for float32, or the one for float64."""
         return single if self.dtype == "float32" else double
+
+    def fit(self, name: str) -> tuple[float, ...]:
+        """The coefficients of a fitted polynomial."""
+        return FITS[name, "float32" if self.single else self.dtype].coefficients
 
     def once(self, x: Value) -> Value:
         """A float that is used more than once; see the module's docstring."""
@@ -219,6 +228,10 @@ class Formula:
     def select(self, condition: Value, then: Operand, other: Operand) -> Value:
         """``then`` where the condition holds, else ``other``."""
         return Value(Select(condition.scalar, bare(then), bare(other)))
+
+    def sqrt(self, x: Value) -> Value:
+        """The square root: an instruction."""
+        return self.once(Value(Call("sqrt", (x.scalar,))))
 
     def at_most(self, x: Value, limit: float) -> Value:
         """The lesser; NaN for NaN."""
@@ -265,3 +278,17 @@ class Formula:
         kept = self.word_of(x) & (2 * self.sign - (1 << (self.mantissa // 2 + 1)))
         high = self.once(self.float_of(kept))
         return high, self.once(x - high)
+
+
+def in_double(write: Callable[..., Value]) -> Callable[..., Value]:
+    """A formula that is computed in float64 for both dtypes: of a float32 all its places are
+    right, with polynomials no longer than that takes."""
+
+    @wraps(write)
+    def written(f: Formula, *args: Value) -> Value:
+        if f.dtype == "float64":
+            return write(f, *args)
+        wide = Formula("float64", f.fused, single=True)
+        return write(wide, *(wide.once(x.cast("float64")) for x in args)).cast(f.dtype)
+
+    return written

@@ -41,6 +41,7 @@ class Task:
     high: Real
     dtype: str
     degree: int
+    double: bool = False  # the numbers are of float64, for a float32 that is computed in it
 
 
 def value(coefficients: Sequence[Real], x: Real) -> Real:
@@ -210,7 +211,43 @@ def tasks() -> list[Task]:
     both(
         "erf", "erf(x)/x - 1 of x**2", _erf, lambda z: 1 / (_erf(z) + 1), near0, MP.mpf(1), (6, 12)
     )
-    for dtype, degree, top in (("float32", 8, "10.6"), ("float64", 22, "27.6")):
+    both(
+        "sinh",
+        "(sinh(r) - r)/r**3 of r**2",
+        lambda z: (MP.sinh(MP.sqrt(z)) - MP.sqrt(z)) / MP.sqrt(z) ** 3,
+        lambda z: z * MP.sqrt(z) / MP.sinh(MP.sqrt(z)),
+        near0,
+        ln2**2,
+        (2, 5),
+    )
+    both(
+        "cosh",
+        "(cosh(r) - 1 - r**2/2)/r**4 of r**2",
+        lambda z: (MP.cosh(MP.sqrt(z)) - 1 - z / 2) / z**2,
+        lambda z: z**2 / MP.cosh(MP.sqrt(z)),
+        near0,
+        ln2**2,
+        (2, 5),
+    )
+    both(
+        "asin",
+        "(asin(s) - s)/s**3 of s**2",
+        lambda z: (MP.asin(MP.sqrt(z)) - MP.sqrt(z)) / MP.sqrt(z) ** 3,
+        lambda z: z * MP.sqrt(z) / MP.asin(MP.sqrt(z)),
+        near0,
+        MP.mpf("0.2501"),
+        (5, 13),
+    )
+    both(
+        "atan",
+        "(atan(t) - t)/t**3 of t**2",
+        lambda z: (MP.atan(MP.sqrt(z)) - MP.sqrt(z)) / MP.sqrt(z) ** 3,
+        lambda z: z * MP.sqrt(z) / MP.atan(MP.sqrt(z)),
+        near0,
+        (MP.sqrt(2) - 1) ** 2 * MP.mpf("1.001"),
+        (5, 12),
+    )
+    for dtype, degree, top in (("float32", 10, "10.6"), ("float64", 22, "27.6")):
         low, high = 1 - 4 / MP.mpf("2.79"), 1 - 4 / (MP.mpf(top) + 2)
         found.append(
             Task(
@@ -222,8 +259,21 @@ def tasks() -> list[Task]:
                 high,
                 dtype,
                 degree,
+                double=True,
             )
         )
+    found.append(
+        Task(
+            "erf_far",
+            "-log(erfc(a))/a of a",
+            lambda a: -MP.log(MP.erfc(a)) / a,
+            lambda a: a * MP.erfc(a) / MP.erf(a),
+            MP.mpf("0.99"),
+            MP.mpf("3.95"),
+            "float32",
+            7,
+        )
+    )
     return found  # fmt: skip
 
 
@@ -317,13 +367,14 @@ def file_text() -> str:
     """``codegen/vector_math_fits.py``, whole."""
     lines = [HEAD]
     for task in tasks():
-        coefficients = [rounded(c, task.dtype) for c in fit(task)]
+        kept = "float64" if task.double else task.dtype
+        coefficients = [rounded(c, kept) for c in fit(task)]
         error = largest_error(task, coefficients)
         interval = f"{float(task.low):.6g}, {float(task.high):.6g}"
         lines += [
             f'    ("{task.name}", "{task.dtype}"): Fit(',
             f'        "{task.of}", {interval}, {error:.2g},',
-            f"        {written(coefficients, task.dtype)},",
+            f"        {written(coefficients, kept)},",
             "    ),",
         ]
     return "\n".join([*lines, "}", *pi_lines(), "# fmt: on", ""])

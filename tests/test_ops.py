@@ -253,7 +253,7 @@ ULPS: dict[str, tuple[float, float, float, float]] = {
     "mish": (3, 6, 8, 10),
     "reciprocal": (1, 2, 3, 3),
     "rsqrt": (2, 2, 3, 4),
-    "cbrt": (2, 4, 8, 14),
+    "cbrt": (3, 6, 12, 20),
     "exp2": (1, 2, 3, 4),
     "log2": (2, 2, 2, 3),
     "logit": (2, 2, 3, 4),

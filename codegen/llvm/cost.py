@@ -66,7 +66,18 @@ FUNCTION = 12.0  # 16 elements of tanh, as measured on Zen 4; exp takes about 8
 FORMULA = 25  # operations that a function like tanh is written out as, about
 TREE = 30.0  # cycles to add the lanes of a vector: four rounds of dependent additions and moves
 _SLOW = ("sqrt",)
-_CHEAP = ("maximum", "minimum", "abs", "sign", "floor", "square", "strong_mul", "floor_mod")
+_CHEAP = (
+    "maximum",
+    "minimum",
+    "abs",
+    "sign",
+    "floor",
+    "ceil",
+    "round",
+    "square",
+    "strong_mul",
+    "floor_mod",
+)
 
 
 def extent(ix: Ix, sizes: dict[str, int]) -> int:

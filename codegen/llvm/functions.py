@@ -2,7 +2,8 @@
 
 In: the name of a function of ``codegen.functions``, values of one dtype. Out: a value.
 
-    instructions   abs sqrt floor sign maximum minimum isnan strong_mul, of floats and of integers
+    instructions   abs sqrt floor ceil round sign maximum minimum isnan strong_mul, of floats and
+                   of integers
     formulas       all others, from ``codegen.vector_math``: written out where they are used
     quotients      the instruction; or, where that would keep others waiting, an estimate made exact
                    by multiply-adds
@@ -44,6 +45,8 @@ class Functions(Access):
             "abs": self.absolute,
             "sqrt": lambda x: self.intrinsic("sqrt", x),
             "floor": self.floor,
+            "ceil": self.ceil,
+            "round": lambda x: self.rounded(x) if is_float(x.dtype) else x,
             "sign": self.sign,
             "maximum": lambda x, y: self.extremum(x, y, "gt"),
             "minimum": lambda x, y: self.extremum(x, y, "lt"),
@@ -98,6 +101,11 @@ class Functions(Access):
         near = self.rounded(x)
         one, above = self.constant(1, x.dtype), self.compare("gt", near, x)
         return self.select(above, self.operate("fsub", near, one), near)
+
+    def ceil(self, x: Value) -> Value:
+        if not is_float(x.dtype):
+            return x
+        return self.operate("fneg", self.floor(self.operate("fneg", x)))
 
     def rounded(self, x: Value) -> Value:
         """To the nearest integer, ties to even."""

@@ -21,6 +21,7 @@ from codegen.program import (
     Binary,
     Bitcast,
     Buffer,
+    Call,
     Cast,
     Compare,
     Dtype,
@@ -108,6 +109,8 @@ class _Evaluator:
                 return fma(*self.all_in(own, a, b, c))
             case Cast(dtype, a):
                 return self.value(a, dtype).astype(dtype)
+            case Call("sqrt", (a,)):
+                return np.asarray(np.sqrt(self.value(a, own)))
             case _:
                 return self.bits(x, own)
 
