@@ -1,10 +1,12 @@
-"""The header of generated code: the forward formulas, the number of operations.
+"""The header of generated code: the forward formulas, conventions, the number of operations.
 
 In: the values as the user wrote them; the program they became. Out: lines of text such as
 
     hidden = x @ hidden_weight.T + hidden_bias
     logits = relu(hidden) @ logits_weight.T + logits_bias
     loss = mean(logsumexp(logits) - logits[y])
+
+    conventions: relu'(0) = 0
 
     operations: 28,440*batch + 102,437
 
@@ -15,6 +17,7 @@ dimensions. The formulas are for readers: long ones are cut.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -47,7 +50,7 @@ from symprop.graph import (
 from symprop.schedule import ordered
 from symprop.walk import gathered
 
-__all__ = ["counts", "formulas", "operations"]
+__all__ = ["conventions", "counts", "formulas", "operations"]
 
 LONGEST = 90  # characters of a formula
 LINES = 14
@@ -80,6 +83,35 @@ def formulas(outputs: Sequence[tuple[str, Node]]) -> list[str]:
         half = LINES // 2
         lines = [*lines[:half], "...", *lines[-half:]]
     return lines
+
+
+def conventions(outputs: Sequence[tuple[str, Node]]) -> list[str]:
+    """What was chosen at singular points: a line with those of the values and derivatives here.
+
+    A derivative that is infinite at a point is no choice, and not said.
+    """
+    order, _ = ordered([n for _, n in outputs], {})
+    derivatives = [origin(n).inputs[1] for n in order if origin(n).rule == "chain rule"]
+    said: dict[str, None] = {}
+    for fn in _functions(order):
+        flat = all(fn.partial(k) is None for k in range(fn.arity))  # no value shows a slope of 0
+        said.update(dict.fromkeys(_choices(fn, bool(derivatives) and flat)))
+    for fn in _functions(derivatives):
+        said.update(dict.fromkeys(_choices(fn, True)))
+    if not said:
+        return []
+    return ["", *textwrap.wrap(f"conventions: {'; '.join(said)}", LONGEST, subsequent_indent="  ")]
+
+
+def _choices(fn: t.Function, of_slope: bool) -> list[str]:
+    """What an op says of its own values, or of its derivatives."""
+    declared = getattr(getattr(fn, "op", None), "declaration", None)
+    found = []
+    for c in declared.conventions if declared is not None else ():
+        infinite = any("inf" in str(x) for x in c.slopes)
+        if not infinite and (of_slope or c.value is not None):
+            found.append(c.says)
+    return found
 
 
 def _functions(order: Sequence[Node]) -> list[t.Function]:

@@ -41,7 +41,7 @@ from symprop.graph import (
     Scan,
     hint,
 )
-from symprop.header import counts, formulas
+from symprop.header import conventions, counts, formulas
 from symprop.lower import lower
 from symprop.settle import name_sources, settled
 from symprop.walk import topological
@@ -112,7 +112,7 @@ def _describe(work: Work) -> Work:
     shown = dict.fromkeys(title or hint(n) for title, n in work.outputs)
     title = f"{work.name}: {', '.join(identifier(s) for s in shown if s)}".rstrip(": ")
     short = f"{title}." if len(title) <= 90 else f"{title[:86].rpartition(', ')[0]}, ..."
-    lines = [short, "", *formulas(work.outputs)]
+    lines = [short, "", *formulas(work.outputs), *conventions(work.outputs)]
     return replace(work, doc="\n".join(lines).rstrip())
 
 
