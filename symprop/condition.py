@@ -16,13 +16,14 @@ sections 3.1 and 4.2), eps the distance from 1 to the next float.
 
 Guarantees: values are those of ``symprop.oracle``; branches not taken are not looked at; what was
 given is exact, constants are rounded once. ``peak`` is the largest size on the way to a value:
-above the greatest float, a float may well have overflowed. ``Condition.doubt`` says that a
-comparison, a step or a pole was nearer than the errors of its arguments: floats may have come out
-on the other side of it. It judges nothing.
+above the greatest float, a float may well have overflowed; functions of numbers above 2**4096 are
+NaN here. ``Condition.doubt`` says that a comparison, a step or a pole was nearer than the errors of
+its arguments: floats may have come out on the other side of it. It judges nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ from symprop.oracle import Array, Oracle, Point, context, run_with
 
 __all__ = ["Bounded", "Condition", "condition"]
 
+BEYOND = mpmath.mpf(2) ** 4096  # no float is so large: functions of such numbers are not asked for
 NEAR = 8  # a comparison is in doubt within so many times the errors of its sides
 
 
@@ -249,10 +251,11 @@ class _Conditioned(Oracle):
         def bounded(*args: Any) -> Bounded:
             points = [self.scale.bounded(a) for a in args]
             at = [p.value for p in points]
-            value = exact(*at)
+            beyond = any(abs(v) > BEYOND for v in at if self.ctx.isfinite(v))
+            value = self.ctx.nan if beyond else exact(*at)
             error = self.scale.rounding(abs(value))
             for k, p in enumerate(points):
-                if p.error:
+                if p.error and not beyond:
                     slope = self.slope(exact, at, k)
                     error += _times(p.error, slope)
                     self.jumps(exact, at, k, p.error, slope)
@@ -292,7 +295,8 @@ def _bare(fn: t.Function) -> bool:
 def _representable(numerator: int, denominator: int, eps: float) -> bool:
     """Whether a float holds a fraction exactly."""
     digits = abs(numerator) >> max((numerator & -numerator).bit_length() - 1, 0)
-    return denominator & (denominator - 1) == 0 and digits * eps < 2
+    places = 1 - int(math.log2(eps))
+    return denominator & (denominator - 1) == 0 and digits.bit_length() <= places
 
 
 def _times(error: Any, slope: Any) -> Any:

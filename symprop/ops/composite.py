@@ -65,8 +65,11 @@ def _unmasked(z: Expr, where: Any) -> tuple[Expr, Guards]:
     return z, guards
 
 
-def _shifted_exp(z: Expr, axes: tuple[int, ...], guards: Guards) -> tuple[Expr, Expr, Expr]:
-    """exp(z - max z) where the guards hold, its sum, and the maximum, held constant.
+def _shifted_exp(
+    z: Expr, axes: tuple[int, ...], guards: Guards, finite: bool = False
+) -> tuple[Expr, Expr, Expr]:
+    """exp(z - max z) where the guards hold, its sum, and the maximum, held constant. ``finite``:
+    an infinite maximum shifts nothing, so that the sum is what it is without the shift.
 
     The result of every caller does not depend on the shift, so its derivative through it is 0 at
     every order: it is stopped here rather than derived and proved away.
@@ -74,6 +77,8 @@ def _shifted_exp(z: Expr, axes: tuple[int, ...], guards: Guards) -> tuple[Expr, 
     loops, index, _ = split_loops(z, axes)
     nout = len(loops) - len(axes)
     top = make("max", loops, nout, guards(index), t.read(0), [At(z.node, tuple(index))], z.dtype)
+    if finite:
+        top = map_node(_finite(t.read(0)), [top], top.dims, z.dtype)
     over = fresh(z.node.dims)
     at = tuple(item.ix() for item in over)
     row = tuple(item.ix() for k, item in enumerate(over) if k not in axes)
@@ -82,6 +87,13 @@ def _shifted_exp(z: Expr, axes: tuple[int, ...], guards: Guards) -> tuple[Expr, 
     e = make("sum", over, len(over), guards(at), body, reads, z.dtype)
     s = make("sum", loops, nout, (), t.read(0), [At(e, tuple(index))], z.dtype)
     return finish(e, "exp", [z]), finish(s, "sum", [z]), finish(top, "max", [z])
+
+
+def _finite(x: t.Term) -> t.Term:
+    """x, or 0 where it is infinite."""
+    infinity = t.call(t.INFINITY)
+    inside = t.call(t.AND, t.call(t.LT, t.neg(infinity), x), t.call(t.LT, x, infinity))
+    return t.select(inside, x, 0)
 
 
 def _floats(x: Any, what: str) -> Expr:

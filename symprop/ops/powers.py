@@ -218,9 +218,7 @@ norm_root: ElementwiseOp = elementwise(
     derivative=lambda x: where(sympy.Eq(x, 0), 0, 1 / (2 * norm_root(x))),
     domain=NonNegative,
     range=(0, None),
-    conventions=(
-        Convention("the gradient of a length or spread at 0 is 0", at=(0,), slopes=(0,)),
-    ),
+    conventions=(Convention("the gradient of a length or spread at 0 is 0", at=(0,), slopes=(0,)),),
     doc="sqrt(x) of a sum of squares, with the derivative 0 at 0: what norm and std are made of.",
     source="DLMF 4.2.26",
 )

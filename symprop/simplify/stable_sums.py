@@ -4,8 +4,8 @@
     exp(z) / sum exp(z)   -> exp(z - m) / sum exp(z - m)
 
 In: a formula and the window of its node, whose reads may be sums. Out: the formula over new nodes,
-placed in the window, or None. What is built are the nodes of ``prop.logsumexp``, so that a naive
-softmax and the library's are one graph, with one gradient.
+placed in the window, or None. A maximum that is infinite shifts nothing: there the naive formula is
+as it was written.
 
 Guarantees: the sum is one of plain loops over one map, read without guards; anything else stays.
 """
@@ -109,10 +109,10 @@ def _positions(index: tuple[Ix, ...], loops: tuple[Loop, ...]) -> tuple[int, ...
 def _shifted(
     z: Node, e: Node | None, axes: tuple[int, ...], rows: tuple[int, ...]
 ) -> _Exponentials:
-    """The nodes of ``prop.logsumexp``."""
+    """The nodes of ``prop.logsumexp``, but for rows whose maximum is infinite."""
     from symprop.ops.composite import _shifted_exp
 
-    shifted, total, top = _shifted_exp(Expr(z), axes, lambda index: [])
+    shifted, total, top = _shifted_exp(Expr(z), axes, lambda index: [], finite=True)
     return _Exponentials(z, e, axes, rows, shifted.node, total.node, top.node)
 
 

@@ -117,7 +117,6 @@ def test_functions_of_one_argument_derive_to_third_order_on_every_backend(backen
 # --- 3. conventions -----------------------------------------------------------------------------
 
 
-@not_yet("conventions at singular points")
 @pytest.mark.parametrize("backend", ["numpy", "numba", "native"])
 def test_conventions_hold_and_are_printed(backend: str) -> None:
     x = prop.input("x", 3)
