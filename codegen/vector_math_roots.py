@@ -58,7 +58,7 @@ def hypot(f: Formula, x: Value, y: Value) -> Value:
     total, lost = f.two_sum(p, q)
     root = f.sqrt(total)
     lacks = (lost + (p_low + q_low)) - f.beyond(root, root, total)
-    fine = f.once(f.select(total > 0.0, root + lacks / (2.0 * root), 0.0)) * back
+    fine = f.once(f.select(total > 0.0, root + lacks / (2.0 * root), total)) * back
     nan = f.once(a + b)
     usual = f.select(most < "inf", fine, nan)
     return f.select(a.equals("inf") | b.equals("inf"), "inf", f.once(usual))

@@ -101,7 +101,8 @@ def test_every_function_of_the_table_builds(name: str, dtype: str) -> None:
     )
     f = build(emit(p.done(y)), "f")
     given = np.linspace(0.5, 2, 4, dtype=dtype)
-    got = f(given)
+    with np.errstate(divide="ignore", invalid="ignore"):  # 1 and more are outside of some domains
+        got = f(given)
     assert got.dtype == ("bool" if FUNCTIONS[name].result == "bool" else dtype)
     python = FUNCTIONS[name].python
     assert python is not None
@@ -119,4 +120,5 @@ def test_functions_of_numbers_alone_keep_the_dtype(name: str) -> None:
     x = p.declare("x", "batch")
     numbers = [Fraction(1, 3)] * FUNCTIONS[name].arity
     y = p.step("y", "batch", "=", lambda b: x[b] * call(name, *numbers))
-    assert build(emit(p.done(y)), "f")(np.ones(2, np.float32)).dtype == np.float32
+    with np.errstate(invalid="ignore"):  # a third is outside of the domain of acosh
+        assert build(emit(p.done(y)), "f")(np.ones(2, np.float32)).dtype == np.float32
