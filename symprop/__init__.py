@@ -157,8 +157,11 @@ from symprop.ops.special import (
     erfcx,
     erfinv,
     lgamma,
+    log_ndtr,
     log_normal_cdf,
+    ndtr,
     polygamma,
+    sinc,
 )
 from symprop.ops.stable import log1mexp, log_cosh, log_expm1
 from symprop.ops.structural import (
@@ -296,6 +299,7 @@ __all__ = [
     "log2",
     "log_cosh",
     "log_expm1",
+    "log_ndtr",
     "log_normal_cdf",
     "log_sigmoid",
     "log_softmax",
@@ -313,6 +317,7 @@ __all__ = [
     "mish",
     "mod",
     "mse",
+    "ndtr",
     "norm",
     "normal_cdf",
     "normal_pdf",
@@ -337,6 +342,7 @@ __all__ = [
     "sign",
     "silu",
     "sin",
+    "sinc",
     "sinh",
     "size",
     "soft_shrink",

@@ -76,6 +76,17 @@ def _lgamma(u: Any) -> Any:
     return CTX.loggamma(2 + u).real / (u * (1 + u))
 
 
+def _sinc(square: Any) -> Any:
+    """sin(pi*r)/(pi*r) of r**2."""
+    return CTX.sincpi(CTX.sqrt(square))
+
+
+def _cos_pi(square: Any) -> Any:
+    """cos(pi*r)/(1/4 - r**2) of r**2, which has no zero."""
+    rest = CTX.mpf(1) / 4 - square
+    return CTX.cospi(CTX.sqrt(square)) / rest if abs(rest) > CTX.mpf(10) ** -20 else CTX.pi
+
+
 ROOT = CTX.findroot(CTX.digamma, 1.4616321449683623)
 
 
@@ -103,6 +114,8 @@ def tables() -> dict[str, list[Any]]:
     half = CTX.mpf("0.501")
     return {
         "ATAN": fitted(_atan, CTX.mpf(0), tan**2),
+        "SINC": fitted(_sinc, CTX.mpf(0), CTX.mpf(1) / 4),
+        "COS_PI": fitted(_cos_pi, CTX.mpf(0), CTX.mpf(1) / 4),
         "LGAMMA": fitted(_lgamma, -half, half),
         "DIGAMMA": fitted(_digamma, -half, half),
     }

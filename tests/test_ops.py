@@ -276,6 +276,7 @@ ULPS: dict[str, tuple[float, float, float, float]] = {
     "log_normal_cdf": (3, 4, 6, 30),
     "log_normal_cdf_slope": (4, 6, 30, 1e4),  # the last two are orders 4 and 5 of log_normal_cdf,
     "log_normal_cdf_bend": (6, 30, 1e4, 1e9),  # which cancel in its left tail
+    "sinc": (2, 3, 6, 12),
     "bose": (2, 3, 5, 7),
     "log1mexp": (2, 2, 3, 5),
     "log_expm1": (4, 2, 3, 5),

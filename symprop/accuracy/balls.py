@@ -112,6 +112,7 @@ ROWS: dict[str, Callable[..., Ball]] = {
     "digamma": lambda x: x.digamma(),
     "polygamma": _polygamma(1),
     **{f"polygamma[{n}]": _polygamma(n) for n in range(2, 9)},  # its parameter, by the name
+    "sinc": lambda x: x.sinc_pi(),
     "power": lambda x, y: x**y,
     "abs": lambda x: abs(x),
     "sign": _sign,

@@ -135,6 +135,22 @@ def _erfcx(ctx: Any, x: Value, order: Fraction) -> Value:
     return +last
 
 
+def _sinc(ctx: Any, x: Value, order: Fraction) -> Value:
+    """A derivative of sin(pi*x)/(pi*x), by its recurrence with the digits that it costs."""
+    n = int(order)
+    if ctx.isinf(x):
+        return ctx.nan
+    if x == 0:
+        return ctx.pi**n * (-1) ** (n // 2) / (n + 1) if n % 2 == 0 else ctx.mpf(0)
+    with ctx.workprec(ctx.prec + 40 + (2 * n + 2) * abs(int(ctx.mag(x)))):
+        sine, cosine = ctx.sinpi(x), ctx.cospi(x)
+        turned = (cosine, -sine, -cosine, sine)
+        found = sine / (ctx.pi * x)
+        for k in range(1, n + 1):
+            found = (ctx.pi ** (k - 1) * turned[(k - 1) % 4] - k * found) / x
+    return +found
+
+
 def _erfinv(ctx: Any, x: Value) -> Value:
     """By Newton's steps on erfc of what 1 - |x| leaves, with twice the digits at each."""
     if abs(x) >= 1:
@@ -225,6 +241,7 @@ PRIMITIVES: dict[str, Callable[..., Value]] = {
     "erfc": _erfc,
     "erfcx": _erfcx,
     "erfinv": _erfinv,
+    "sinc": _sinc,
     "lgamma": _positive(lambda ctx, x, n: ctx.inf if x == 0 else ctx.loggamma(x).real),
     "digamma": _positive(_polygamma),
     "polygamma": _positive(_polygamma),

@@ -1,9 +1,10 @@
-"""Functions of probability and of the gamma family, one declaration each.
+"""Functions of probability, of the gamma family and sinc, one declaration each.
 
 In: nothing. Out: the ops, in `REGISTRY` after those of ``symprop.ops.elementwise``.
 
-Guarantees: as there. ``erfcx`` and ``polygamma`` are families: their parameter ``order`` counts
-derivatives, so each is closed to any order, and no derivative is a difference of large numbers.
+Guarantees: as there. ``erfcx``, ``polygamma`` and ``sinc`` are families: their parameter ``order``
+counts derivatives, so each is closed to any order, and no derivative is a difference of large
+numbers. ``ndtr`` and ``log_ndtr`` are other names of ``normal_cdf`` and ``log_normal_cdf``.
 The polynomials come from ``symprop.ops.fits``, which tests/fit_ops.py writes.
 """
 
@@ -38,6 +39,7 @@ from symprop.ops.elementwise import (
     sqrt,
 )
 from symprop.ops.fits import polynomial
+from symprop.ops.rounding import round
 
 PI = sympy.pi
 HALF = sympy.Rational(1, 2)
@@ -297,4 +299,71 @@ log_normal_cdf_bend: ElementwiseOp = elementwise(
     cost=100,
     doc="The second derivative of log_normal_cdf.",
     source="DLMF 7.8.1 (Mills' ratio)",
+)
+
+ndtr, log_ndtr = normal_cdf, log_normal_cdf  # as SciPy calls them
+
+# --- sinc -----------------------------------------------------------------------------------------
+
+
+def _sinc_at_0(n: int) -> Any:
+    return (-1) ** (n // 2) * PI**n / (n + 1) if n % 2 == 0 else sympy.Integer(0)
+
+
+def _sinc_orders(x: Any, n: int, first: Any, sine: Any, cosine: Any) -> Any:
+    """x*sinc(x) = sin(pi*x)/pi, differentiated n times: a derivative from the one before."""
+    turned = (cosine, -sine, -cosine, sine)
+    found = first
+    for k in range(1, n + 1):
+        found = (PI ** (k - 1) * turned[(k - 1) % 4] - k * found) / x
+    return found
+
+
+def _sinc_formula(x: Any, order: Any) -> Any:
+    sine, cosine = sympy.sin(PI * x), sympy.cos(PI * x)
+    far = _sinc_orders(x, int(order), sine / (PI * x), sine, cosine)
+    return where(sympy.Eq(x, 0), _sinc_at_0(int(order)), far)
+
+
+SINC_REACH = sympy.Rational(1, 2)  # of the series; beyond, the recurrence keeps its digits
+SINC_TERMS = 12
+
+
+def _sinc_series(x: Any, n: int) -> Any:
+    first = (n + 1) // 2
+    coefficients = []
+    for k in range(first, first + SINC_TERMS):
+        share = sympy.Rational(factorial(2 * k), factorial(2 * k - n) * factorial(2 * k + 1))
+        coefficients.append(float((-1) ** k * share * PI ** (2 * k)))
+    return polynomial(coefficients, x**2) * (x if n % 2 else 1)
+
+
+def _sinc(x: Any, order: Any) -> Any:
+    """Of x = k + r, k whole: (-1)**k*sinc(r)*r/x, with sinc and cosine of pi*r as polynomials."""
+    k = round(x)
+    r, parity = x - k, k - 2 * floor(k / 2)
+    odd = parity > HALF
+    near = polynomial(fits.SINC, r**2)
+    value = where(sympy.Eq(k, 0), near, near * (r / x))
+    value = where(odd, -value, value)
+    if not order:
+        return value
+    sine = PI * (r * near)
+    cosine = (HALF - r) * (HALF + r) * polynomial(fits.COS_PI, r**2)
+    sine, cosine = where(odd, -sine, sine), where(odd, -cosine, cosine)
+    far = _sinc_orders(x, int(order), value, sine, cosine)
+    return where(abs(x) < SINC_REACH, _sinc_series(x, int(order)), far)
+
+
+sinc: ElementwiseOp = elementwise(
+    "sinc",
+    lambda x, order=0: _sinc_formula(x, order),
+    derivative=lambda x, order: sinc.with_parameters(order=order + 1)(x),
+    evaluate_as=_sinc,
+    digits=fits.DIGITS,
+    finite=True,
+    cost=20,
+    doc="sin(pi*x)/(pi*x), 1 at 0: the normalised form, as in NumPy and torch, which is 0 at the "
+    "other whole numbers; of an order n, its n-th derivative.",
+    source="Woodward, Probability and information theory, 1953",
 )

@@ -90,13 +90,11 @@ def command(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 # --- 1. the set, closed under differentiation ---------------------------------------------------
 
 
-@not_yet("the elementary and activation set")
 def test_every_function_of_the_issue_is_there() -> None:
     wanted = (*ONE_ARGUMENT, *TWO_ARGUMENTS, *OF_ARRAYS)
     assert [name for name in wanted if not hasattr(prop, name)] == []
 
 
-@not_yet("the elementary and activation set")
 @pytest.mark.parametrize("backend", ["numpy", "numba", "native"])
 def test_functions_of_one_argument_derive_to_third_order_on_every_backend(backend: str) -> None:
     """Each derivative against a difference of the one before, in float64."""
