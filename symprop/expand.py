@@ -2,6 +2,10 @@
 
 In: a term. Out: an equal term, or an exact number. Guarantees: the same real value; a constant is
 folded at 40 digits and rounded once, where it is printed.
+
+The expansion of an op that is declared ``in_double`` stands inside IN_DOUBLE, and its arguments
+there inside OUTSIDE: a value in float32 computes what is between them in float64, rounds it once,
+and computes the arguments as all else. Both are the identity of real numbers.
 """
 
 from __future__ import annotations
@@ -17,15 +21,20 @@ from symprop import term as t
 from symprop.errors import UnsupportedError, quoted
 from symprop.term import Term
 
-__all__ = ["expand", "fold"]
+__all__ = ["IN_DOUBLE", "OUTSIDE", "expand", "fold"]
 
 DIGITS = 40  # of a folded constant: more than any float holds
-_STRUCTURAL = frozenset(t.STRUCTURAL)
+IN_DOUBLE, OUTSIDE = t.Function("in_double", 1), t.Function("outside", 1)
+_STRUCTURAL = frozenset((*t.STRUCTURAL, IN_DOUBLE, OUTSIDE))
 
 
 @lru_cache(4096)
-def expand(term: Term) -> Term:
-    """Functions that are not in codegen's table replaced by their expansions; no stops."""
+def expand(term: Term, doubles: bool = True) -> Term:
+    """Functions that are not in codegen's table replaced by their expansions; no stops.
+
+    ``doubles``: also those that are declared ``in_double``, of which no part can be a value of its
+    own.
+    """
 
     def change(x: Term) -> Term | None:
         if not isinstance(x, t.Call):
@@ -38,12 +47,17 @@ def expand(term: Term) -> Term:
             return None
         op = getattr(x.fn, "op", None)
         body = op.expansion if op is not None else None
-        if body is None:
+        if op is None or body is None:
             raise UnsupportedError(
                 f"no backend has the function {quoted(x.fn.name)}, and it has no formula: "
                 "write it with symprop's functions"
             )
-        return expand(t.replace(body, x.args))
+        if not (op.declaration.in_double and x.reads):
+            return expand(t.replace(body, x.args), doubles)
+        if not doubles:
+            return None
+        args = [t.call(OUTSIDE, a) if a.reads else a for a in x.args]
+        return t.call(IN_DOUBLE, expand(t.replace(body, args)))
 
     return t.rewrite(term, change)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Literal, cast
 
 from codegen.program import (
@@ -34,7 +34,7 @@ from codegen.program import (
     Unary,
 )
 from symprop import term as t
-from symprop.expand import expand, fold
+from symprop.expand import IN_DOUBLE, OUTSIDE, expand, fold
 from symprop.term import Term
 
 __all__ = ["FLOATS", "Kind", "Place", "Reads", "scalar"]
@@ -79,10 +79,11 @@ def scalar(term: Term, reads: Reads, dtype: Dtype, compute: Dtype) -> Scalar:
 
 
 class _Conversion:
-    """One term; memoised by subterm and by what is wanted of it."""
+    """One term; memoised by subterm and by what is wanted of it. ``outer``: of the formula, where
+    this one is of a part that is computed in float64."""
 
-    def __init__(self, reads: Reads, compute: Dtype) -> None:
-        self.reads, self.compute = reads, compute
+    def __init__(self, reads: Reads, compute: Dtype, outer: _Conversion | None = None) -> None:
+        self.reads, self.compute, self.outer = reads, compute, outer
         self.kinds: dict[Term, Kind] = {}
         self.made: dict[tuple[Term, bool], Scalar] = {}
 
@@ -243,6 +244,10 @@ class _Conversion:
             return made(self.truth(args[0]), self.truth(args[1]))
         if name.startswith("cast_"):
             return self.cast(x)
+        if x.fn is IN_DOUBLE:
+            return self.in_double(args[0])
+        if x.fn is OUTSIDE:
+            return self.outside(args[0])
         if not x.reads:
             exact = fold(x)
             if exact is not None:
@@ -251,6 +256,21 @@ class _Conversion:
             kind = self.kind(x)
             return Call(name, tuple(self.integer(a, kind) for a in args))
         return Call(name, tuple(map(self.argument, args)))
+
+    def in_double(self, x: Term) -> Scalar:
+        """A part that is computed in float64, rounded."""
+        if self.compute == "float64":
+            return self.floating(x)
+        return Cast(self.compute, self.double.floating(x))
+
+    @cached_property
+    def double(self) -> _Conversion:
+        """Of the parts in float64, which share what they have in common."""
+        return _Conversion(self.reads, "float64", self)
+
+    def outside(self, x: Term) -> Scalar:
+        """An argument of such a part."""
+        return self.floating(x) if self.outer is None else Cast("float64", self.outer.floating(x))
 
     def cast(self, x: t.Call) -> Scalar:
         (arg,) = x.args

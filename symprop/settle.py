@@ -52,7 +52,7 @@ def without_stops(roots: Sequence[Node]) -> list[Node]:
     for node in topological(roots):
         rebuilt = rebuild(node, new)
         if isinstance(rebuilt, Reduce):
-            body = expand(rebuilt.body)
+            body = expand(rebuilt.body, doubles=False)
             if body.reads != rebuilt.body.reads:
                 rebuilt = make(
                     rebuilt.op, rebuilt.loops, rebuilt.nout, rebuilt.guards, body, rebuilt.reads,
@@ -146,7 +146,7 @@ def split_repeats(roots: Sequence[Node]) -> list[Node]:
 def _split(node: Reduce) -> Node:
     if node.guards or node.dtype not in FLOATS or t.operations(node.body) < 3:
         return node
-    body = expand(node.body)
+    body = expand(node.body, doubles=False)
     repeated = _repeated(node, body)
     if not repeated:
         return node

@@ -16,6 +16,7 @@ from codegen.verify import verify
 from symprop import term as t
 from symprop.expand import fold
 from symprop.lower import lower
+from symprop.ops.declare import REGISTRY
 from symprop.pipeline import Work, run
 from symprop.scalars import Place, Reads, scalar
 from symprop.settle import settled
@@ -101,6 +102,18 @@ def lowered(*outputs: Any, updates: Any = (), dtype: Any = "float64") -> Program
     program = lower([("", n) for n in roots], [(s.node, v.node) for s, v in updates], dtype)
     verify(program)
     return program
+
+
+def test_an_op_in_double_rounds_once_and_leaves_its_argument_alone() -> None:
+    softsign = prop.softsign.function
+    own = spelled(t.call(softsign, X * Y))
+    assert own == "float32(float64(y * x) / (abs(float64(y * x)) + 1))"
+    assert spelled(t.call(softsign, t.num(3))) == "0.75"
+
+
+def test_no_part_of_an_op_in_double_is_a_value() -> None:
+    program = lowered(REGISTRY["gaussian"](prop.input("x", "n")))
+    assert len(program.steps) == 1
 
 
 def buffers(program: Program) -> dict[str, str]:

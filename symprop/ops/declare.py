@@ -72,6 +72,7 @@ class Declaration:
     range_open: tuple[bool, bool] = (False, False)
     finite: bool | Callable[..., bool] = False
     digits: int = 60  # to which evaluate_as is the formula: fewer for a polynomial that was fitted
+    in_double: bool = False  # float32 is computed in float64, and rounded once
     conventions: tuple[Convention, ...] = ()
     doc: str = ""
     source: str = ""

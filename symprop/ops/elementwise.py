@@ -378,6 +378,7 @@ gaussian: ElementwiseOp = elementwise(
     lambda x: exp(-(x**2)),
     derivative=lambda x: -2 * strong_mul(gaussian(x), x),
     evaluate_as=lambda x: exp_of_square(x, -1),
+    in_double=True,
     range=(0, 1),
     range_open=(True, False),
     finite=True,
