@@ -147,6 +147,36 @@ def np_huber(e: Any, delta: float) -> Any:
     return np.mean(np.where(near, 0.5 * e**2, delta * (np.abs(e) - 0.5 * delta)))
 
 
+def np_cross_entropy(z: Any, t: Any) -> Any:
+    return -np.mean(np.sum(t * np.log(np_softmax(z)), axis=-1))
+
+
+def np_weighted(z: Any, y: Any, w: Any, smoothing: float) -> Any:
+    logs = np.log(np_softmax(z))
+    own = -(w[y] * logs[np.arange(len(y)), y])
+    spread = -np.mean(w * logs, axis=-1)
+    return np.sum((1 - smoothing) * own + smoothing * spread) / np.sum(w[y])
+
+
+def np_focal(p: Any, gamma: float, weight: Any = 1.0) -> Any:
+    return np.mean(-weight * (1 - p) ** gamma * np.log(p))
+
+
+def np_hinge(s: Any, y: Any, margin: float) -> Any:
+    rows = np.arange(len(y))
+    lacking = np.maximum(0, margin - s[rows, y][:, None] + s)
+    lacking[rows, y] = 0
+    return np.mean(np.sum(lacking, -1)) / s.shape[-1]
+
+
+def np_unit(x: Any) -> Any:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def np_contrastive(d: Any, same: Any, margin: float) -> Any:
+    return np.mean(np.where(same == 1, d**2, np.maximum(0, margin - d) ** 2)) / 2
+
+
 def np_attention(q: Any, k: Any, v: Any, seen: Any = True) -> Any:
     z = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
     return np_softmax(z, -1, np.broadcast_to(seen, z.shape)) @ v
@@ -297,6 +327,8 @@ for word in ("var", "std"):
         lambda v, w=word: getattr(np, w)(v.x, axis=-1, ddof=1, keepdims=True))  # fmt: skip
     row(f"{word} masked", XM, lambda v, w=word: getattr(prop, w)(v.x, 0, where=v.m),
         lambda v, w=word: np_var(v.x, v.m) ** (0.5 if w == "std" else 1))  # fmt: skip
+row("normalize rows", {"x": (2, 3)}, lambda v: prop.normalize(v.x),
+    lambda v: np_unit(v.x))  # fmt: skip
 row("norm masked", XM, lambda v: prop.norm(v.x, 1, keepdims=True, where=v.m),
     lambda v: np.sqrt(np.sum(v.x**2, axis=1, keepdims=True, where=v.m)))  # fmt: skip
 row("cosine_similarity", {"a": (3, 4), "b": (4,)}, lambda v: prop.cosine_similarity(v.a, v.b),
@@ -372,6 +404,48 @@ row("binary_cross_entropy floats", AB, lambda v: prop.binary_cross_entropy(v.a, 
 row("binary_cross_entropy labels", {"z": (5,), "y": ("labels", (5,), 2)},
     lambda v: prop.binary_cross_entropy(v.z, v.y),
     lambda v: np.mean(np.log(1 + np.exp(np.where(v.y == 1, -v.z, v.z)))))  # fmt: skip
+
+SPREAD = {"z": (4, 3), "y": ("labels", (4,), 3)}
+row("cross_entropy smoothed", SPREAD, lambda v: prop.cross_entropy(v.z, v.y, label_smoothing=0.2),
+    lambda v: np_cross_entropy(v.z, 0.8 * np.eye(3)[v.y] + 0.2 / 3))  # fmt: skip
+row("cross_entropy weights", SPREAD,
+    lambda v: prop.cross_entropy(v.z, v.y, class_weights=[0.5, 2, 1]),
+    lambda v: np_weighted(v.z, v.y, np.array([0.5, 2, 1]), 0.0))  # fmt: skip
+row("cross_entropy both", SPREAD,
+    lambda v: prop.cross_entropy(v.z, v.y, 0.1, class_weights=[0.5, 2, 1]),
+    lambda v: np_weighted(v.z, v.y, np.array([0.5, 2, 1]), 0.1))  # fmt: skip
+row("cross_entropy probabilities both", {"z": (4, 3), "t": ("positive", (4, 3))},
+    lambda v: prop.cross_entropy(v.z, v.t, 0.1, [0.5, 2, 1]),
+    lambda v: np_cross_entropy(v.z, (0.9 * v.t + 0.1 / 3) * [0.5, 2, 1]))  # fmt: skip
+for gamma in (0, 1, 2, 3.5):
+    row(f"focal_loss labels {gamma}", SPREAD, lambda v, g=gamma: prop.focal_loss(v.z, v.y, g),
+        lambda v, g=gamma: np_focal(np_softmax(v.z)[np.arange(4), v.y], g))  # fmt: skip
+row("focal_loss alpha", {"z": (5,), "y": ("labels", (5,), 2)},
+    lambda v: prop.focal_loss(v.z, v.y, alpha=0.25),
+    lambda v: np_focal(1 / (1 + np.exp(np.where(v.y == 1, -v.z, v.z))), 2,
+                       np.where(v.y == 1, 0.25, 0.75)))  # fmt: skip
+row("hinge_loss labels", SPREAD, lambda v: prop.hinge_loss(v.z, v.y, 0.7),
+    lambda v: np_hinge(v.z, v.y, 0.7), smooth=False)  # fmt: skip
+row("hinge_loss signs", {"z": (5,), "y": ("labels", (5,), 2)},
+    lambda v: prop.hinge_loss(v.z, v.y),
+    lambda v: np.mean(np.maximum(0, 1 - (2 * v.y - 1) * v.z)), smooth=False)  # fmt: skip
+row("kl_divergence rows", {"z": (4, 3), "t": ("positive", (4, 3))},
+    lambda v: prop.kl_divergence(v.z, v.t),
+    lambda v: np.mean(np.sum(v.t * (np.log(v.t) - np.log(np_softmax(v.z))), -1)))  # fmt: skip
+row("quantile_loss rows", AB, lambda v: prop.quantile_loss(v.a, v.b, 0.9),
+    lambda v: np.mean(np.maximum(0.9 * (v.b - v.a), -0.1 * (v.b - v.a))),
+    smooth=False)  # fmt: skip
+row("poisson_loss rows", AB, lambda v: prop.poisson_loss(v.a, v.b),
+    lambda v: np.mean(np.exp(v.a) - v.a * v.b))  # fmt: skip
+row("cosine_loss rows", AB, lambda v: prop.cosine_loss(v.a, v.b),
+    lambda v: np.mean(1 - np.sum(np_unit(v.a) * np_unit(v.b), -1)))  # fmt: skip
+row("contrastive_loss rows", {"a": (4, 3), "b": (4, 3), "y": ("labels", (4,), 2)},
+    lambda v: prop.contrastive_loss(v.a, v.b, v.y, 5.0),
+    lambda v: np_contrastive(np.linalg.norm(v.a - v.b, axis=-1), v.y, 5.0))  # fmt: skip
+row("info_nce rows", {"a": (4, 3), "b": (4, 3)}, lambda v: prop.info_nce(v.a, v.b, 0.5),
+    lambda v: np_cross_entropy(np_unit(v.a) @ np_unit(v.b).T / 0.5, np.eye(4)))  # fmt: skip
+row("normal_kl rows", AB, lambda v: prop.normal_kl(v.a, v.b),
+    lambda v: np.mean(np.sum(v.a**2 + np.exp(v.b) - 1 - v.b, -1)) / 2)  # fmt: skip
 
 # --- control -------------------------------------------------------------------------------------
 

@@ -16,15 +16,18 @@ from checking import assert_equal, evaluate_all
 import symprop as prop
 from symprop.errors import DeclarationError, ShapeError, SympropError
 from symprop.ops.losses import LOSSES
+from symprop.walk import leaves
 
 every_loss = pytest.mark.parametrize("name", list(LOSSES))
-of_numbers = pytest.mark.parametrize("name", [n for n in LOSSES if n != "cross_entropy"])
+ELEMENTS = ("mse", "mae", "huber", "quantile_loss", "poisson_loss", "binary_cross_entropy")
+of_numbers = pytest.mark.parametrize("name", ELEMENTS)  # those that compare element with element
+EXPONENTIAL = ("poisson_loss", "normal_kl")  # which are infinite for large predictions
 
 
 def test_every_loss_is_exported_and_explained() -> None:
     for name, loss in LOSSES.items():
         assert getattr(prop, name) is loss
-        assert "mean" in (loss.__doc__ or "").lower() or name == "huber"
+        assert "mean" in (loss.__doc__ or "").lower() or name in ("huber", "hinge_loss")
 
 
 # --- numbers by hand ------------------------------------------------------------------------------
@@ -117,7 +120,7 @@ def test_soft_labels_meet_the_entropy_where_the_prediction_is_right() -> None:
 # --- extremes and kinks --------------------------------------------------------------------------
 
 
-@every_loss
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in EXPONENTIAL])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_values_and_gradients_are_finite_at_extreme_predictions(name: str, dtype: str) -> None:
     z = prop.input("z", "batch unit=3")
@@ -127,7 +130,10 @@ def test_values_and_gradients_are_finite_at_extreme_predictions(name: str, dtype
         given: Any = np.array([1, 0, 2])
     else:
         target, given = prop.input("t", "batch unit=3"), np.eye(3)
-    loss = LOSSES[name](z, target)
+    if name == "contrastive_loss":  # the largest element decides which pairs are the same
+        loss = prop.contrastive_loss(z, target, prop.max(z, -1) > 5e3)
+    else:
+        loss = LOSSES[name](z, target)
     second = prop.gradient(prop.sum(prop.square(prop.gradient(loss, z))), z)
     values = prop.compile([loss, prop.gradient(loss, z), second], dtype=dtype)(z=hard, t=given)
     for value in values:
@@ -157,6 +163,77 @@ def test_gradients_agree_with_the_oracle_at_kinks_and_elsewhere(name: str) -> No
         np.testing.assert_array_equal(wanted[1], np.array([0, 0, 1, -1, 1]) / 5)
     if name == "huber":
         np.testing.assert_array_equal(wanted[1], np.array([0, 0, 1, -1, 0.25]) / 5)
+    if name == "quantile_loss":
+        np.testing.assert_array_equal(wanted[1], np.array([1, 1, 1, -1, 1]) / 10)
+
+
+# --- classes, pairs, distributions ---------------------------------------------------------------
+
+
+def values_of(roots: list[prop.Expr], **data: Any) -> list[Any]:
+    return prop.compile(roots, dtype="float64")(data)
+
+
+def test_smoothing_of_one_makes_every_class_equal() -> None:
+    z, y = prop.input("z", (1, 4)), prop.labels("y", (1,), classes=4)
+    even = prop.cross_entropy(z, np.full((1, 4), 0.25))
+    roots = [prop.cross_entropy(z, y, label_smoothing=1.0), even]
+    found = values_of(roots, z=[[3.0, -1, 0, 2]], y=[2])
+    assert found[0] == pytest.approx(found[1], rel=1e-15)
+
+
+def test_a_class_without_weight_does_not_count() -> None:
+    z, y = prop.input("z", "batch unit=3"), prop.labels("y", "batch", classes=3)
+    loss = prop.cross_entropy(z, y, class_weights=[0, 2, 1])
+    roots = [loss, prop.gradient(loss, z), prop.cross_entropy(z, y)]
+    data = np.array([[1.0, 2, 3], [0.5, 0, -1]])
+    value, slope, _ = values_of(roots, z=data, y=[0, 1])
+    assert value == pytest.approx(values_of(roots, z=data[1:], y=[1])[2], rel=1e-15)
+    np.testing.assert_array_equal(slope[0], 0)
+    value, slope, _ = values_of(roots, z=data, y=[0, 0])
+    assert value == 0
+    np.testing.assert_array_equal(slope, 0)
+
+
+def test_weights_may_be_an_input() -> None:
+    z, y = prop.input("z", "batch unit=3"), prop.labels("y", "batch", classes=3)
+    w = prop.input("w", "unit=3")
+    roots = [prop.cross_entropy(z, y, class_weights=w)]
+    data = np.array([[1.0, 2, 3], [0.5, 0, -1]])
+    fixed = prop.cross_entropy(z, y, class_weights=[1.0, 2.0, 0.5])
+    found = values_of([*roots, fixed], z=data, y=[0, 2], w=[1.0, 2.0, 0.5])
+    assert found[0] == pytest.approx(found[1], rel=1e-15)
+
+
+@pytest.mark.parametrize("logit", [-800.0, -40.0, -1.0, 0.0, 1.0, 40.0, 800.0])
+def test_the_focal_loss_keeps_its_digits_where_the_prediction_is_right(logit: float) -> None:
+    z, t = prop.input("z", "batch"), prop.input("t", "batch")
+    loss = prop.focal_loss(z, t)
+    roots = [loss, prop.gradient(loss, z)]
+    data = {z.node: np.array([logit]), t.node: np.array([1.0])}
+    exact = [e.astype(float) for e in evaluate_all(roots, data, 60)]
+    assert_equal(values_of(roots, z=[logit], t=[1.0]), exact, 1e-14)
+
+
+def test_equal_vectors_and_vectors_of_zeros_have_finite_gradients() -> None:
+    a, b = prop.input("a", "batch unit=2"), prop.input("b", "batch unit=2")
+    same = prop.input("same", "batch")
+    for loss in (prop.contrastive_loss(a, b, same), prop.cosine_loss(a, b), prop.info_nce(a, b)):
+        roots = [loss, prop.gradient(loss, a), prop.gradient(loss, b)]
+        data: dict[str, Any] = {"a": [[1.0, 2], [0, 0]], "b": [[1.0, 2], [3, 1]]}
+        given = data | ({"same": [1.0, 0.0]} if reads(loss, "same") else {})
+        for value in values_of(roots, **given):
+            assert np.isfinite(value).all()
+
+
+def reads(loss: prop.Expr, name: str) -> bool:
+    return any(leaf.name == name for leaf in leaves([loss.node]))
+
+
+def test_the_normal_divergence_keeps_its_digits_near_the_standard_one() -> None:
+    m, v = prop.input("m", "batch unit=1"), prop.input("v", "batch unit=1")
+    found = values_of([prop.normal_kl(m, v)], m=[[0.0]], v=[[1e-6]])
+    assert found[0] == pytest.approx(2.5e-13, rel=1e-3)
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -172,7 +249,7 @@ def test_a_column_against_a_row_is_refused_with_its_cure(name: str) -> None:
     LOSSES[name](column[..., 0], row)
 
 
-LOGITS = prop.input("z", "batch unit=3")
+LOGITS, LABELS = prop.input("z", "batch unit=3"), prop.labels("label", "batch", classes=3)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +270,20 @@ LOGITS = prop.input("z", "batch unit=3")
         (lambda: prop.cross_entropy(LOGITS, prop.input("m", "batch", dtype="bool")), "'m'"),
         (lambda: prop.cross_entropy(1.0, 2.0), "classes"),
         (lambda: prop.mse("prediction", LOGITS), "prediction"),
+        (lambda: prop.cross_entropy(LOGITS, LABELS, label_smoothing=1.5), "label_smoothing"),
+        (lambda: prop.cross_entropy(LOGITS, LABELS, class_weights=[1, 2]), "class_weights"),
+        (lambda: prop.cross_entropy(LOGITS, LABELS, class_weights=[1, -2, 1]), "0 or more"),
+        (lambda: prop.focal_loss(LOGITS, LABELS, 0.5), "gamma"),
+        (lambda: prop.focal_loss(LOGITS, LABELS, alpha=0.5), "alpha"),
+        (lambda: prop.focal_loss(LOGITS, prop.labels("y", "batch", classes=4)), "'y'"),
+        (lambda: prop.hinge_loss(LOGITS, LABELS, 0.0), "margin"),
+        (lambda: prop.hinge_loss(LOGITS, prop.input("t", "batch")), "'t'"),
+        (lambda: prop.kl_divergence(LOGITS, prop.input("t", "batch unit=4")), "'t'"),
+        (lambda: prop.quantile_loss(LOGITS, LOGITS, 1.0), "quantile"),
+        (lambda: prop.contrastive_loss(LOGITS, LOGITS, LOGITS), "each pair"),
+        (lambda: prop.info_nce(LOGITS, LOGITS, 0.0), "temperature"),
+        (lambda: prop.info_nce(LOGITS[0], LOGITS[0]), "[batch, features]"),
+        (lambda: prop.cosine_loss(1.0, 2.0), "a number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(act: Callable[[], object], words: str) -> None:

@@ -1,4 +1,4 @@
-"""Lengths and spreads: norm, var, std, cosine_similarity; right at their singular points too.
+"""Lengths and spreads: norm, normalize, var, std, cosine_similarity; right at singular points too.
 
 In: expressions. Out: expressions, made of sums, maxima and elementwise ops: their gradients are
 derived from those.
@@ -24,7 +24,7 @@ from symprop.ops.powers import norm_root
 from symprop.ops.structural import broadcast_to, max, normal_axes, sum
 from symprop.ops.structural import where as choose
 
-__all__ = ["cosine_similarity", "norm", "std", "var"]
+__all__ = ["cosine_similarity", "norm", "normalize", "std", "var"]
 
 
 def _floats(x: Any) -> Expr:
@@ -82,6 +82,12 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, where: Any = None) ->
     scale, _, length = _split(z, axes)
     out = _called("norm", scale * length)
     return _over(out, axes, z.ndim) if keepdims else out
+
+
+def normalize(x: Any, axis: Any = -1) -> Expr:
+    """x divided by its Euclidean length over axes; where that is 0, 0 with the gradient 0."""
+    z = _floats(x)
+    return _called("unit", _unit(z, normal_axes(z, axis)))
 
 
 def _centred(x: Expr, axes: tuple[int, ...], mask: Expr | None) -> tuple[Expr, Any]:

@@ -189,6 +189,88 @@ case(
     ),
 )
 
+WEIGHTS = (0.5, 2.0, 1.0, 0.0, 1.5)
+
+
+def loss_of_classes(name: str, ours: Any, theirs: Any) -> None:
+    case(
+        name,
+        data=lambda r: {"z": normal(r, 6, 5, scale=2.0), "y": integers(r, 5, 6)},
+        dims={"z": ("batch", 5), "y": "batch"},
+        classes={"y": 5},
+        symprop=lambda v: ours(v.z, v.y),
+        torch=lambda torch, v: theirs(torch, v.z, v.y),
+    )
+
+
+loss_of_classes(
+    "smoothed_weighted_cross_entropy",
+    lambda z, y: prop.cross_entropy(z, y, 0.1, WEIGHTS),
+    lambda torch, z, y: torch.nn.functional.cross_entropy(
+        z, y, weight=torch.tensor(WEIGHTS, dtype=z.dtype), label_smoothing=0.1
+    ),
+)
+loss_of_classes(
+    "multi_margin",
+    lambda z, y: prop.hinge_loss(z, y, 1.5),
+    lambda torch, z, y: margin_in_torch(torch, z, y),
+)
+loss_of_classes(
+    "focal",
+    lambda z, y: prop.focal_loss(z, y, 2),
+    lambda torch, z, y: focal_in_torch(torch, torch.nn.functional.cross_entropy, z, y),
+)
+
+
+def margin_in_torch(torch: Any, z: Any, y: Any) -> Any:
+    """torch's multi_margin_loss, which has no second derivative, written out."""
+    others = torch.nn.functional.one_hot(y, z.shape[-1]) == 0
+    lacking = torch.relu(1.5 - z.gather(1, y[:, None]) + z)
+    loss = (lacking * others).sum(-1).mean() / z.shape[-1]
+    assert torch.allclose(loss, torch.nn.functional.multi_margin_loss(z, y, margin=1.5))
+    return loss
+
+
+def focal_in_torch(torch: Any, entropy: Any, z: Any, y: Any) -> Any:
+    own = entropy(z, y, reduction="none")
+    return ((1 - torch.exp(-own)) ** 2 * own).mean()
+
+
+case(
+    "kl_divergence",
+    data=lambda r: {"z": normal(r, 6, 5), "t": r.dirichlet(np.ones(5), size=6)},
+    fixed=("t",),
+    symprop=lambda v: prop.kl_divergence(v.z, v.t),
+    torch=lambda torch, v: torch.nn.functional.kl_div(
+        torch.log_softmax(v.z, -1), v.t, reduction="batchmean"
+    ),
+)
+
+case(
+    "poisson",
+    data=lambda r: {"z": normal(r, 6, 5), "t": r.poisson(2.0, size=(6, 5)).astype(np.float64)},
+    fixed=("t",),
+    symprop=lambda v: prop.poisson_loss(v.z, v.t),
+    torch=lambda torch, v: torch.nn.functional.poisson_nll_loss(v.z, v.t),
+)
+
+case(
+    "cosine_loss",
+    data=lambda r: {"a": normal(r, 6, 5), "b": normal(r, 6, 5)},
+    symprop=lambda v: prop.cosine_loss(v.a, v.b),
+    torch=lambda torch, v: (1 - torch.nn.functional.cosine_similarity(v.a, v.b, -1)).mean(),
+)
+
+case(
+    "info_nce",
+    data=lambda r: {"a": normal(r, 6, 5), "b": normal(r, 6, 5)},
+    symprop=lambda v: prop.info_nce(v.a, v.b, 0.5),
+    torch=lambda torch, v: torch.nn.functional.cross_entropy(
+        torch.nn.functional.normalize(v.a) @ torch.nn.functional.normalize(v.b).T / 0.5,
+        torch.arange(len(v.a)),
+    ),
+)
+
 case(
     "weight_decay",
     data=lambda r: {"x": normal(r, 4, 3), "w": normal(r, 2, 3), "target": normal(r, 4, 2)},
