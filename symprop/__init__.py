@@ -24,7 +24,7 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
 
 from codegen.index import dim as Dim  # noqa: N812
 from symprop.artifact import Artifact, load
-from symprop.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from symprop.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceOnPlateau
 from symprop.checks import Check, check, find_nan
 from symprop.clipping import ClipGlobalNorm, ClipNorm, ClipValue
 from symprop.declarations import (
@@ -197,14 +197,48 @@ from symprop.ops.structural import (
     transpose,
     where,
 )
-from symprop.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
+from symprop.optimizer_parts import steps_done
+from symprop.optimizer_wrappers import (
+    Accumulated,
+    Averaged,
+    Groups,
+    WeightDecay,
+    averages,
+    l1_penalty,
+    l2_penalty,
+)
+from symprop.optimizers import (
+    SGD,
+    Adadelta,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    Momentum,
+    NAdam,
+    Nesterov,
+    Optimizer,
+    RMSProp,
+)
+from symprop.schedules import (
+    cosine_decay,
+    exponential_decay,
+    one_cycle,
+    rate_state,
+    step_decay,
+    warm_up,
+)
 from symprop.training import Trainer, TrainingStep, training_step
 
 __all__ = [
     "SGD",
+    "Accumulated",
+    "AdaGrad",
+    "Adadelta",
     "Adam",
     "AdamW",
     "Artifact",
+    "Averaged",
     "CSVLogger",
     "Callback",
     "Check",
@@ -222,15 +256,19 @@ __all__ = [
     "Expr",
     "Function",
     "Glorot",
+    "Groups",
     "He",
     "History",
     "Initializer",
     "LeCun",
+    "Lion",
     "Momentum",
+    "NAdam",
     "Nesterov",
     "Optimizer",
     "Orthogonal",
     "RMSProp",
+    "ReduceOnPlateau",
     "Same",
     "Sequential",
     "ShapeError",
@@ -239,6 +277,7 @@ __all__ = [
     "TrainingStep",
     "UnsupportedError",
     "VerificationError",
+    "WeightDecay",
     "Zeros",
     "abs",
     "acos",
@@ -251,6 +290,7 @@ __all__ = [
     "atan2",
     "atanh",
     "attention",
+    "averages",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
@@ -267,6 +307,7 @@ __all__ = [
     "conv2d",
     "cos",
     "cosh",
+    "cosine_decay",
     "cosine_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -287,6 +328,7 @@ __all__ = [
     "exp2",
     "explain",
     "expm1",
+    "exponential_decay",
     "find_nan",
     "flip",
     "floor",
@@ -309,6 +351,8 @@ __all__ = [
     "input",
     "jvp",
     "kl_divergence",
+    "l1_penalty",
+    "l2_penalty",
     "labels",
     "layer_norm",
     "leaky_relu",
@@ -344,6 +388,7 @@ __all__ = [
     "normal_kl",
     "normal_pdf",
     "normalize",
+    "one_cycle",
     "pad",
     "parameter",
     "poisson_loss",
@@ -351,6 +396,7 @@ __all__ = [
     "power",
     "prod",
     "quantile_loss",
+    "rate_state",
     "reciprocal",
     "region",
     "relu",
@@ -379,6 +425,8 @@ __all__ = [
     "stack",
     "state",
     "std",
+    "step_decay",
+    "steps_done",
     "stop_gradient",
     "sum",
     "swiglu",
@@ -391,6 +439,7 @@ __all__ = [
     "update",
     "var",
     "vjp",
+    "warm_up",
     "where",
     "xlog1py",
     "xlogy",

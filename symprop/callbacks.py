@@ -25,11 +25,20 @@ from symprop.batches import check_count
 from symprop.data import Arrays, closest
 from symprop.errors import DataError, DeclarationError, listed, quoted
 from symprop.history import VALIDATION
+from symprop.optimizer_parts import check_weight
 
 if TYPE_CHECKING:
     from symprop.trainer import Trainer
 
-__all__ = ["CALLBACKS", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "checked"]
+__all__ = [
+    "CALLBACKS",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "ReduceOnPlateau",
+    "checked",
+]
 
 Entry = Mapping[str, float]
 
@@ -213,6 +222,52 @@ class EarlyStopping(Callback):
             self._kept = None
 
 
+class ReduceOnPlateau(Callback):
+    """Makes a rate smaller when a number has not become better for a while.
+
+    In: `monitor`, `min_delta`, `mode` as for EarlyStopping; after `patience` epochs in a row that
+    are not better the rate is multiplied by `factor`, down to `least`; `rate`, the name of a rate
+    that was declared with `prop.rate_state`. As torch's ReduceLROnPlateau. The training goes on.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "validation_loss",
+        factor: float = 0.1,
+        patience: int = 5,
+        least: float = 0.0,
+        min_delta: float = 0.0,
+        mode: str | None = None,
+        rate: str = "rate",
+    ) -> None:
+        check_count("patience", patience)
+        if not isinstance(factor, float) or not 0 < factor < 1:
+            raise DeclarationError(f"factor must be between 0 and 1, but is {quoted(factor)}")
+        check_weight("least", least)
+        self._watch = Watch("ReduceOnPlateau", monitor, mode, min_delta)
+        self.factor, self.patience, self.least, self.rate = factor, patience, least, rate
+        self._waited = 0
+
+    def on_train_begin(self, trainer: Trainer, columns: Sequence[str]) -> None:
+        self._watch.begin(trainer, columns)
+        self._waited = 0
+        if self.rate not in trainer.states:
+            raise DataError(
+                f"ReduceOnPlateau changes the rate {quoted(self.rate)}, but the training has no "
+                "such state: give the optimizer prop.rate_state(1e-3) as its rate"
+            )
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, entry: Entry) -> None:
+        if self._watch.improved(entry):
+            self._waited = 0
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            now = trainer.states[self.rate]
+            now[...] = max(float(now) * self.factor, self.least)
+            self._waited = 0
+
+
 class Checkpoint(Callback):
     """Saves the trainer after an epoch, as `trainer.save` does: whole or not at all.
 
@@ -275,4 +330,4 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
 
 # Every callback that comes with symprop, by the name under which it is exported.
-CALLBACKS = {c.__name__: c for c in (EarlyStopping, Checkpoint, CSVLogger)}
+CALLBACKS = {c.__name__: c for c in (EarlyStopping, ReduceOnPlateau, Checkpoint, CSVLogger)}

@@ -28,7 +28,7 @@ from symprop.ops.elementwise import abs as absolute
 from symprop.ops.elementwise import clip, maximum, minimum, sqrt, square
 from symprop.ops.structural import max as greatest
 from symprop.ops.structural import sum as total
-from symprop.optimizers import check_positive
+from symprop.optimizer_parts import check_positive
 
 __all__ = ["CLIPPERS", "Clip", "ClipGlobalNorm", "ClipNorm", "ClipValue"]
 

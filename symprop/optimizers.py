@@ -7,28 +7,47 @@ declared as states named after the parameter (`m.hidden.weight`), so one compile
 the gradients and applies them, and the formulas can be read in its text.
 
 An optimizer does not see data, run anything or know a network. Its rate may be a number or an
-expression such as `prop.scalar("rate", 1e-3)`. The formulas are torch's, and so are the defaults,
-but for the rate of SGD, Momentum and Nesterov, 0.01 here; `p` is a parameter, `g` its gradient, and
-everything that is remembered starts at 0. `OPTIMIZERS` lists them all.
+expression: `prop.scalar("rate", 1e-3)`, or a schedule (`symprop.schedules`). The formulas are
+torch's, and so are the defaults, but for the rate of SGD, Momentum and Nesterov, 0.01 here; `p` is
+a parameter, `g` its gradient, and everything that is remembered starts at 0 (a product at 1).
+`OPTIMIZERS` lists them all.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Protocol
 
 from symprop.declarations import state
-from symprop.errors import DeclarationError, quoted
-from symprop.expression import Expr, axis_names
-from symprop.ops.elementwise import sqrt, square
+from symprop.expression import Expr
+from symprop.ops.elementwise import sign, sqrt, square
 from symprop.ops.structural import power
+from symprop.optimizer_parts import (
+    Update,
+    adam_count,
+    check_decay,
+    check_positive,
+    check_rate,
+    check_weight,
+    complement,
+    slot,
+)
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Momentum", "Nesterov", "Optimizer", "RMSProp"]
-
-Update = tuple[Expr, Expr]
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "AdaGrad",
+    "Adadelta",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "Optimizer",
+    "RMSProp",
+]
 
 
 class Optimizer(Protocol):
@@ -187,10 +206,7 @@ class AdamW:
 
     def __post_init__(self) -> None:
         check_moments(self)
-        if not is_number(self.weight_decay) or not 0 <= self.weight_decay < math.inf:
-            raise DeclarationError(
-                f"weight_decay must be 0 or positive, but is {quoted(self.weight_decay)}"
-            )
+        check_weight("weight_decay", self.weight_decay)
 
     def updates(self, parameters: Sequence[Expr], gradients: Sequence[Expr]) -> list[Update]:
         """The step count, then three pairs a parameter: its two moments and itself."""
@@ -207,7 +223,7 @@ def adam_steps(
 ) -> tuple[Update, list[tuple[list[Update], Expr]]]:
     """What Adam and AdamW share: the count, and a parameter's moments and the step it takes."""
     beta1, beta2 = optimizer.beta1, optimizer.beta2
-    count = state("adam.steps", ())
+    count = adam_count()
     t = count + 1
     # The corrections are the same for every parameter. With sqrt(1 - beta2**t) taken out of the
     # root (section 2 of the paper) they are computed once, and an element needs one division.
@@ -224,47 +240,157 @@ def adam_steps(
     return (count, t), found
 
 
+@dataclass(frozen=True)
+class NAdam:
+    """Adam with Nesterov's momentum: the step uses the moment that the next gradient will meet.
+
+        mu_t = beta1 * (1 - 0.96**(t * momentum_decay) / 2)
+        m, v as for Adam;  V = sqrt(v / (1 - beta2**t)) + epsilon
+        p = p - rate * (1 - mu_t) / (1 - mu_1*...*mu_t) * g / V
+              - rate * mu_(t+1) / (1 - mu_1*...*mu_(t+1)) * m / V
+
+    T. Dozat, Incorporating Nesterov momentum into Adam, ICLR 2016 workshop; written as in
+    torch.optim.NAdam.
+    """
+
+    rate: float | Expr = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    momentum_decay: float = 4e-3
+
+    def __post_init__(self) -> None:
+        check_moments(self)
+        check_positive("momentum_decay", self.momentum_decay)
+
+    def updates(self, parameters: Sequence[Expr], gradients: Sequence[Expr]) -> list[Update]:
+        """The count and the product of the momenta, then three pairs a parameter."""
+        count, product = adam_count(), state("nadam.product", (), 1.0)
+        t = count + 1
+        now, after = self._momentum(t).named("mu"), self._momentum(t + 1).named("next_mu")
+        reached = (product * now).named("mu_product")
+        correction = (1 - power(self.beta2, t)).named("correction")
+        own = (self.rate * (1 - now) / (1 - reached)).named("gradient_rate")
+        ahead = (self.rate * after / (1 - reached * after)).named("moment_rate")
+        pairs: list[Update] = [(count, t), (product, reached)]
+        for p, g in zip(parameters, gradients, strict=True):
+            m, v = slot("m", p), slot("v", p)
+            new_m = self.beta1 * m + complement(self.beta1) * g
+            new_v = self.beta2 * v + complement(self.beta2) * square(g)
+            scale = sqrt(new_v / correction) + self.epsilon
+            pairs += [(m, new_m), (v, new_v), (p, p - (own * g + ahead * new_m) / scale)]
+        return pairs
+
+    def _momentum(self, t: Expr) -> Expr:
+        found: Expr = self.beta1 * (1 - power(0.96, t * self.momentum_decay) / 2)
+        return found
+
+
+@dataclass(frozen=True)
+class AdaGrad:
+    """Steps divided by the size of all gradients so far.
+
+        s = s + g**2
+        p = p - rate * g / (sqrt(s) + epsilon)
+
+    J. Duchi, E. Hazan and Y. Singer, Adaptive subgradient methods for online learning and
+    stochastic optimization, JMLR 12, 2011; written as in torch.optim.Adagrad.
+    """
+
+    rate: float | Expr = 1e-2
+    epsilon: float = 1e-10
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        check_positive("epsilon", self.epsilon)
+
+    def updates(self, parameters: Sequence[Expr], gradients: Sequence[Expr]) -> list[Update]:
+        """Two pairs a parameter: the sum of its squared gradients and itself."""
+        pairs: list[Update] = []
+        for p, g in zip(parameters, gradients, strict=True):
+            s = slot("s", p)
+            new = s + square(g)
+            pairs += [(s, new), (p, p - self.rate * g / (sqrt(new) + self.epsilon))]
+        return pairs
+
+
+@dataclass(frozen=True)
+class Adadelta:
+    """Steps as large as the ones before, for the gradient's size: there is no rate to choose.
+
+        s = decay*s + (1 - decay)*g**2
+        d = sqrt(u + epsilon) / sqrt(s + epsilon) * g
+        u = decay*u + (1 - decay)*d**2
+        p = p - rate * d
+
+    M. D. Zeiler, ADADELTA: an adaptive learning rate method, 2012 (with rate 1); written as in
+    torch.optim.Adadelta.
+    """
+
+    rate: float | Expr = 1.0
+    decay: float = 0.9
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        check_decay("decay", self.decay)
+        check_positive("epsilon", self.epsilon)
+
+    def updates(self, parameters: Sequence[Expr], gradients: Sequence[Expr]) -> list[Update]:
+        """Three pairs a parameter: the mean squares of gradients and of steps, and itself."""
+        pairs: list[Update] = []
+        for p, g in zip(parameters, gradients, strict=True):
+            s, u = slot("s", p), slot("u", p)
+            new_s = self.decay * s + complement(self.decay) * square(g)
+            step = sqrt(u + self.epsilon) / sqrt(new_s + self.epsilon) * g
+            new_u = self.decay * u + complement(self.decay) * square(step)
+            pairs += [(s, new_s), (u, new_u), (p, p - self.rate * step)]
+        return pairs
+
+
+@dataclass(frozen=True)
+class Lion:
+    """Steps of one size, in the direction of the sign of a mean of gradients.
+
+        c = beta1*m + (1 - beta1)*g
+        p = p - rate * (sign(c) + weight_decay*p)
+        m = beta2*m + (1 - beta2)*g
+
+    The rate is 3 to 10 times smaller than Adam's. X. Chen et al., Symbolic discovery of
+    optimization algorithms, NeurIPS 2023, algorithm 2. The sign of 0 is 0.
+    """
+
+    rate: float | Expr = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        check_decay("beta1", self.beta1)
+        check_decay("beta2", self.beta2)
+        check_weight("weight_decay", self.weight_decay)
+
+    def updates(self, parameters: Sequence[Expr], gradients: Sequence[Expr]) -> list[Update]:
+        """Two pairs a parameter: its momentum and itself."""
+        pairs: list[Update] = []
+        for p, g in zip(parameters, gradients, strict=True):
+            m = slot("m", p)
+            new = self.beta2 * m + complement(self.beta2) * g
+            direction = sign(self.beta1 * m + complement(self.beta1) * g)
+            step = direction if not self.weight_decay else direction + self.weight_decay * p
+            pairs += [(m, new), (p, p - self.rate * step)]
+        return pairs
+
+
 # Every optimizer by the name under which `symprop` exports it; each can be made without arguments.
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    o.__name__: o for o in (SGD, Momentum, Nesterov, RMSProp, Adam, AdamW)
+    o.__name__: o
+    for o in (SGD, Momentum, Nesterov, RMSProp, Adam, AdamW, NAdam, AdaGrad, Adadelta, Lion)
 }
 
 
-def slot(kind: str, parameter: Expr) -> Expr:
-    """A state of the parameter's shape that starts at zero: `m.hidden.weight`."""
-    sizes = zip(axis_names(parameter.node), parameter.dims, strict=True)
-    dims = tuple(f"{axis}={size}" if axis else size for axis, size in sizes)
-    return state(f"{kind}.{parameter.name}", dims)
-
-
-def complement(beta: float) -> Fraction:
-    """1 - beta as a decimal: 0.1 for 0.9, where floats would give 0.09999999999999998."""
-    return 1 - Fraction(repr(float(beta)))
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def check_rate(rate: object) -> None:
-    if isinstance(rate, Expr):
-        if rate.shape:
-            raise DeclarationError(f"rate must be a single number, but has shape {rate.shape}")
-    else:
-        check_positive("rate", rate)
-
-
-def check_decay(name: str, value: object) -> None:
-    if not is_number(value) or not 0 <= value < 1:  # type: ignore[operator]
-        raise DeclarationError(f"{name} must be in 0 to 1, 1 left out, but is {quoted(value)}")
-
-
-def check_positive(name: str, value: object) -> None:
-    if not is_number(value) or not 0 < value < math.inf:  # type: ignore[operator]
-        raise DeclarationError(f"{name} must be a positive number, but is {quoted(value)}")
-
-
-def check_moments(optimizer: Adam | AdamW) -> None:
+def check_moments(optimizer: Adam | AdamW | NAdam) -> None:
     check_rate(optimizer.rate)
     check_decay("beta1", optimizer.beta1)
     check_decay("beta2", optimizer.beta2)

@@ -14,20 +14,23 @@ It does not know layers, and nothing in it depends on what the network computes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from symprop.arguments import arguments
 from symprop.backends import check_installed, default
 from symprop.clipping import Clip
-from symprop.errors import DeclarationError, ShapeError, quoted
+from symprop.errors import DeclarationError, ShapeError, listed, quoted
 from symprop.expression import Expr
 from symprop.function import compile_program
 from symprop.gradient import gradient
 from symprop.metrics import resolve
+from symprop.optimizer_parts import Update, steps_done
 from symprop.optimizers import Optimizer
 from symprop.pipeline import seldom_collected
 from symprop.shapes import check_name
 from symprop.trainer import Trainer
+from symprop.walk import leaves
 
 __all__ = ["Trainer", "TrainingStep", "training_step"]
 
@@ -38,22 +41,24 @@ def training_step(
     outputs: Mapping[str, Expr] | None = None,
     metrics: Sequence[str | Expr] | Mapping[str, Expr] = (),
     clip: Clip | None = None,
+    freeze: str | Sequence[str] = (),
 ) -> TrainingStep:
     """The step that moves every parameter of `loss` by what `optimizer` makes of its gradient.
 
     In: a scalar expression; an optimizer such as prop.Adam(1e-3); the expressions that `predict`
     returns, by name; metrics by name (those of `symprop.metrics.METRICS`) or as scalar expressions;
-    what is done to the gradients first, such as prop.ClipGlobalNorm(1.0).
+    what is done to the gradients first, such as prop.ClipGlobalNorm(1.0); the parameters that stay
+    as they are: names or patterns of names, such as "embedding.*".
     Raises DeclarationError or ShapeError for what cannot be trained or reported.
     """
-    return TrainingStep(loss, optimizer, {} if outputs is None else outputs, metrics, clip)
+    return TrainingStep(loss, optimizer, {} if outputs is None else outputs, metrics, clip, freeze)
 
 
 class TrainingStep:
     """A training step as expressions; `compile` gives it arrays to work on.
 
-    `loss`, `outputs`, `metrics`, `parameters`, `gradients` (of the loss), `clipped` (what the
-    optimizer is given) and `updates` are expressions.
+    `loss`, `outputs`, `metrics`, `parameters` (those that are trained), `gradients` (of the loss),
+    `clipped` (what the optimizer is given) and `updates` are expressions.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class TrainingStep:
         outputs: Mapping[str, Expr],
         metrics: Sequence[str | Expr] | Mapping[str, Expr],
         clip: Clip | None = None,
+        freeze: str | Sequence[str] = (),
     ) -> None:
         check_loss(loss)
         check_outputs(outputs)
@@ -77,11 +83,12 @@ class TrainingStep:
                 "the loss reads no parameter, so there is nothing to train: "
                 "declare one with prop.parameter or use a layer"
             )
+        self.parameters = thawed(self.parameters, freeze)
         self.reported = resolve(metrics, loss, self.outputs)
         self.metrics = {name: one.value for name, one in self.reported.items()}
         self.gradients = gradient(loss, self.parameters)
         self.clipped = self.gradients if clip is None else clip.clipped(self.gradients)
-        self.updates = optimizer.updates(self.parameters, self.clipped)
+        self.updates = counted(optimizer.updates(self.parameters, self.clipped), loss)
         self._compiled: dict[tuple[str, str], Any] = {}
 
     def compiled(self, backend: str = "numpy", dtype: str = "float32") -> Any:
@@ -146,6 +153,33 @@ class TrainingStep:
     def better(self, name: str) -> str:
         """ "min" or "max" for the loss and named metrics; "" for an expression of the user's."""
         return "min" if name == "loss" else self.reported[name].better
+
+
+def thawed(parameters: list[Expr], freeze: str | Sequence[str]) -> list[Expr]:
+    """The parameters that are trained; refuses a pattern that fits none, and to freeze all."""
+    patterns = [freeze] if isinstance(freeze, str) else list(freeze)
+    names = [str(p.name) for p in parameters]
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not any(fnmatchcase(n, pattern) for n in names):
+            raise DeclarationError(
+                f"freeze has {quoted(pattern)}, which fits no parameter of the loss: it has "
+                f"{listed(names)}"
+            )
+    kept = [
+        p for p, n in zip(parameters, names, strict=True)
+        if not any(fnmatchcase(n, pattern) for pattern in patterns)
+    ]  # fmt: skip
+    if not kept:
+        raise DeclarationError("every parameter of the loss is frozen: nothing is left to train")
+    return kept
+
+
+def counted(updates: list[Update], loss: Expr) -> list[Update]:
+    """The updates, and the count of the steps where a schedule or the loss reads it."""
+    steps = steps_done()
+    if steps.node in leaves([loss.node, *(new.node for _, new in updates)]):
+        return [(steps, steps + 1), *updates]
+    return updates
 
 
 def check_loss(loss: Any) -> None:

@@ -89,6 +89,49 @@ def adamw() -> Iterator[Array]:
         yield p
 
 
+def nadam() -> Iterator[Array]:
+    p, m, v, t, product = START.copy(), np.zeros_like(START), np.zeros_like(START), 0, 1.0
+    while True:
+        t, g = t + 1, gradient(p)
+        mu, after = (0.9 * (1 - 0.5 * 0.96 ** (k * 4e-3)) for k in (t, t + 1))
+        product *= mu
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
+        scale = np.sqrt(v / (1 - 0.999**t)) + 1e-8
+        p = p - 0.05 * (1 - mu) / (1 - product) * g / scale
+        p = p - 0.05 * after / (1 - product * after) * m / scale
+        yield p
+
+
+def adagrad() -> Iterator[Array]:
+    p, s = START.copy(), np.zeros_like(START)
+    while True:
+        g = gradient(p)
+        s = s + g**2
+        p = p - 0.1 * g / (np.sqrt(s) + 1e-8)
+        yield p
+
+
+def adadelta() -> Iterator[Array]:
+    p, s, u = START.copy(), np.zeros_like(START), np.zeros_like(START)
+    while True:
+        g = gradient(p)
+        s = 0.8 * s + 0.2 * g**2
+        d = np.sqrt(u + 1e-6) / np.sqrt(s + 1e-6) * g
+        u = 0.8 * u + 0.2 * d**2
+        p = p - 0.5 * d
+        yield p
+
+
+def lion() -> Iterator[Array]:
+    p, m = START.copy(), np.zeros_like(START)
+    while True:
+        g = gradient(p)
+        p = p - 0.01 * (np.sign(0.9 * m + 0.1 * g) + 0.2 * p)
+        m = 0.95 * m + 0.05 * g
+        yield p
+
+
 CASES: dict[str, tuple[prop.Optimizer, Callable[[], Iterator[Array]]]] = {
     "SGD": (prop.SGD(0.01), sgd),
     "Momentum": (prop.Momentum(0.002, 0.8), momentum),
@@ -96,6 +139,10 @@ CASES: dict[str, tuple[prop.Optimizer, Callable[[], Iterator[Array]]]] = {
     "RMSProp": (prop.RMSProp(0.05, 0.9, 1e-6), rmsprop),
     "Adam": (prop.Adam(0.05), adam),
     "AdamW": (prop.AdamW(0.05, beta2=0.99, epsilon=1e-7, weight_decay=0.3), adamw),
+    "NAdam": (prop.NAdam(0.05), nadam),
+    "AdaGrad": (prop.AdaGrad(0.1, 1e-8), adagrad),
+    "Adadelta": (prop.Adadelta(0.5, 0.8), adadelta),
+    "Lion": (prop.Lion(0.01, beta2=0.95, weight_decay=0.2), lion),
 }
 every_optimizer = pytest.mark.parametrize("name", list(OPTIMIZERS))
 
@@ -210,6 +257,10 @@ def test_decimals() -> None:
         lambda: prop.AdamW(weight_decay=-0.1),
         lambda: prop.AdamW(weight_decay=float("inf")),
         lambda: prop.AdamW(beta1="0.9"),  # type: ignore[arg-type]
+        lambda: prop.NAdam(momentum_decay=0.0),
+        lambda: prop.AdaGrad(epsilon=0.0),
+        lambda: prop.Adadelta(decay=1.0),
+        lambda: prop.Lion(weight_decay=-1.0),
     ],
 )
 def test_values_that_make_no_sense(make: Callable[[], object]) -> None:

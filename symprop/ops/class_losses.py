@@ -111,7 +111,8 @@ def of_labels(z: Expr, labels: Expr, smoothing: float, class_weights: Any) -> Ex
         others = mean(weights * (logsumexp(z, -1, keepdims=True) - z), -1)
         part = (1 - smoothing) * part + smoothing * others
     whole = called("weight", total(weight))
-    return where(whole > 0, total(part) / where(whole > 0, whole, 1.0), 0.0)
+    found: Expr = where(whole > 0, total(part) / where(whole > 0, whole, 1.0), 0.0)
+    return found
 
 
 def checked_weights(given: Any, z: Expr) -> Expr:
