@@ -23,6 +23,7 @@ if getattr(_codegen, "CONTRACT", None) != "symprop.codegen":
     )
 
 from codegen.index import dim as Dim  # noqa: N812
+from symprop import scores
 from symprop.artifact import Artifact, load
 from symprop.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceOnPlateau
 from symprop.checks import Check, check, find_nan
@@ -407,6 +408,7 @@ __all__ = [
     "same",
     "scalar",
     "scan",
+    "scores",
     "sech2",
     "selu",
     "sigmoid",

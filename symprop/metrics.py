@@ -6,7 +6,8 @@ Guarantees: a metric is computed by the compiled program, from the same values a
 name means is found from the loss and the outputs, and an ambiguous case is refused, never guessed.
 
 A metric of a name is one row of `METRICS`. The functions of expressions (`accuracy`,
-`binary_accuracy`, `top_k_accuracy`) serve a user's own: `{"top3": top_k_accuracy(logits, y, 3)}`.
+`binary_accuracy`, `top_k_accuracy`, and those of `symprop.scores`) serve a user's own:
+`{"top3": top_k_accuracy(logits, y, 3)}`.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric(classes, accuracy, "max"),
     "top_3_accuracy": Metric(classes, lambda z, y: top_k_accuracy(z, y, 3), "max"),
     "top_5_accuracy": Metric(classes, lambda z, y: top_k_accuracy(z, y, 5), "max"),
+    # The exponential of the mean over all batches, not a mean of exponentials.
+    "perplexity": Metric(classes, losses.cross_entropy, "min", math.exp),
     "binary_accuracy": Metric(binary, binary_accuracy, "max"),
     "mae": Metric(numbers, losses.mae, "min"),
     "mse": Metric(numbers, losses.mse, "min"),

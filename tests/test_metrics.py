@@ -44,10 +44,15 @@ def top(scores: Any, y: Any, k: int) -> Any:
     return np.mean([label in np.argsort(-row)[:k] for row, label in zip(scores, y, strict=True)])
 
 
+def surprise(scores: Any, y: Any) -> Any:
+    return np.mean(np.log(np.exp(scores).sum(1)) - scores[np.arange(len(y)), y])
+
+
 BY_HAND: dict[str, tuple[Any, Callable[[Any, Any], Any]]] = {
     "accuracy": (classifier, lambda s, y: np.mean(s.argmax(axis=1) == y)),
     "top_3_accuracy": (classifier, lambda s, y: top(s, y, 3)),
     "top_5_accuracy": (classifier, lambda s, y: top(s, y, 5)),
+    "perplexity": (classifier, lambda s, y: np.exp(surprise(s, y))),
     "binary_accuracy": (two_classes, lambda s, y: np.mean((s > 0) == y)),
     "mae": (regression, lambda s, y: np.mean(np.abs(s - y))),
     "mse": (regression, lambda s, y: np.mean((s - y) ** 2)),
