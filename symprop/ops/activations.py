@@ -13,9 +13,21 @@ from typing import Any
 
 import sympy
 
-from symprop.ops.declare import Convention, ElementwiseOp, elementwise
+from symprop.ops.declare import Convention, ElementwiseOp, elementwise, strong_mul
 from symprop.ops.declare import where_symbolic as where
-from symprop.ops.elementwise import abs, by_decay, clip, exp, expm1, maximum, minimum, sigmoid
+from symprop.ops.elementwise import (
+    SHIFT,
+    abs,
+    clip,
+    exp,
+    expm1,
+    maximum,
+    minimum,
+    sech2,
+    sigmoid,
+    softplus,
+    tanh,
+)
 
 # --- pieces of lines ------------------------------------------------------------------------------
 
@@ -164,52 +176,66 @@ softsign: ElementwiseOp = elementwise(
 )
 
 
-def _mish_share(x: Any, e: Any) -> Any:
-    above = (1 + 2 * e) / (1 + 2 * e * (1 + e))
-    below = e * (2 + e) / (2 + e * (2 + e))
-    return where(x >= 0, above, below)
+# With e = exp(-x), x/mish(x) = e + (1 + e)/(1 + 2*e) = 1 + 2*e**2/(1 + 2*e); with f = exp(x) the
+# last one is 1/f + (1 + f)/(2 + f). Below -40 f*exp(SHIFT) stands for f, which may be below the
+# normal floats where the result is not; the sum in its exponent is exact there.
 
 
-def _mish_slope(x: Any, e: Any) -> Any:
-    above = 4 * e**2 * (1 + e) / (1 + 2 * e * (1 + e)) ** 2
-    below = 4 * e * (1 + e) / (2 + e * (2 + e)) ** 2
-    return where(x >= 0, above, below)
+def _times_exp(x: Any, y: Any) -> Any:
+    """y*exp(x), which is 0 for x below -800."""
+    near = maximum(x, -800)
+    return where(x < -40, exp(-SHIFT) * strong_mul(exp(near + SHIFT), y), y * exp(x))
 
 
-mish_share: ElementwiseOp = elementwise(
-    "mish_share",
-    lambda x: exp(x) * (2 + exp(x)) / (1 + (1 + exp(x)) ** 2),
-    derivative=lambda x: mish_share_slope(x),
-    evaluate_as=by_decay(_mish_share),
-    in_double=True,
-    range=(0, 1),
-    range_open=(True, True),
-    finite=True,
-    cost=9,
-    doc="tanh(softplus(x)), the share of x that mish keeps.",
-    source="Misra, Mish, 2020",
-)
+def _mish(x: Any) -> Any:
+    e, f = exp(-x), exp(x)
+    tail = _times_exp(x, maximum(x, -800) / (1 + f * (1 + f) / (2 + f)))
+    over = where(x < 0, e + (1 + e) / (1 + 2 * e), 1 + 2 * e**2 / (1 + 2 * e))
+    return where(x < -40, tail, x / over)
 
-mish_share_slope: ElementwiseOp = elementwise(
-    "mish_share_slope",
-    lambda x: 4 * exp(x) * (1 + exp(x)) / (1 + (1 + exp(x)) ** 2) ** 2,
-    derivative=lambda x: mish_share_slope(x) * (sigmoid(-x) - 2 * mish_share(x) * sigmoid(x)),
-    evaluate_as=by_decay(_mish_slope),
-    in_double=True,
-    range=(0, 1),
-    finite=True,
-    cost=12,
-    doc="The derivative of tanh(softplus(x)).",
-    source="Misra, Mish, 2020",
-)
+
+def _mish_slope(x: Any) -> Any:
+    e, f, near = exp(-x), exp(x), clip(x, -800, 800)
+    over = f * (1 + f) / (2 + f)
+    first = clip(1 + x, -800, 800)  # of the sum: it is exact where the others cancel it
+    rise = first + f * (((1 + f) * (2 + f) - near * f) / (2 + f) ** 2)
+    below = _times_exp(x, rise / (1 + over * (2 + over)))
+    over = 2 * e**2 / (1 + 2 * e)
+    rise = 1 + (over + near * (4 * e**2 * (1 + e) / (1 + 2 * e) ** 2))
+    return where(x < sympy.Rational(-1, 2), below, rise / (1 + over * (2 + over)))
+
 
 mish: ElementwiseOp = elementwise(
     "mish",
-    lambda x: x * mish_share(x),
-    derivative=lambda x: mish_share(x) + x * mish_share_slope(x),
+    lambda x: x * tanh(softplus(x)),
+    derivative=lambda x: mish_slope(x),
+    evaluate_as=_mish,
+    in_double=True,
     range=(Fraction(-309, 1000), None),
     finite=True,
     cost=10,
     doc="x*tanh(softplus(x)).",
+    source="Misra, Mish, 2020",
+)
+
+
+def _mish_bend(x: Any) -> Any:
+    """The derivative of mish_slope."""
+    share, rate = tanh(softplus(x)), sigmoid(x)
+    more = 2 + x * (sigmoid(-x) - 2 * share * rate)
+    return strong_mul(sech2(softplus(x)) * rate, more)
+
+
+mish_slope: ElementwiseOp = elementwise(
+    "mish_slope",
+    lambda x: tanh(softplus(x)) + x * sech2(softplus(x)) * sigmoid(x),
+    derivative=_mish_bend,
+    evaluate_as=_mish_slope,
+    in_double=True,
+    range=(Fraction(-113, 1000), Fraction(11, 10)),
+    finite=True,
+    cost=16,
+    part=True,
+    doc="The derivative of mish.",
     source="Misra, Mish, 2020",
 )

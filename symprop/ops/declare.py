@@ -6,8 +6,9 @@ on SymPy symbols, with its Term function, derivative Terms, expansion, reference
 
 Guarantees: declaring costs nothing but an entry (SymPy is asked on first use); keyword parameters
 become exact rationals, one memoised op each; a derivative declared by a user is proved equal to
-the formula's at 60 digits, or refused; library ops are in `REGISTRY`, in order, users' ops are
-not, and no name of theirs can meet a function of a backend.
+the formula's at 60 digits, or refused; library ops are in `REGISTRY`, in order, functions that
+stand only in their derivatives in `PARTS`, users' ops in neither; no name of a user's op can
+meet a function of a backend.
 
 It does not evaluate arrays (``symprop.ops.structural``) and does not print code.
 """
@@ -35,6 +36,7 @@ from symprop.ops.reference import difference, reference
 from symprop.term import Call, Function, Num, Term
 
 __all__ = [
+    "PARTS",
     "REGISTRY",
     "Convention",
     "ElementwiseOp",
@@ -285,16 +287,24 @@ class ElementwiseOp:
 REGISTRY: dict[str, ElementwiseOp] = {}
 """The library's ops by name, in the order of declaration."""
 
+PARTS: dict[str, ElementwiseOp] = {}
+"""Functions that only the derivatives of those need, by name, likewise."""
+
 _FUNCTIONS: WeakValueDictionary[str, OpFunction] = WeakValueDictionary()
 
 
 def elementwise(
-    name: str, formula: Formula, *, native: tuple[Any, ...] = (), **facts: Any
+    name: str,
+    formula: Formula,
+    *,
+    native: tuple[Any, ...] = (),
+    part: bool = False,
+    **facts: Any,
 ) -> ElementwiseOp:
     """Declare a library op; ``facts`` are the fields of `Declaration`, ``native`` the SymPy
-    functions that mean it."""
+    functions that mean it, ``part`` says that it is one of `PARTS`."""
     d = Declaration(name, formula, **facts)
-    op = REGISTRY[name] = ElementwiseOp(d, dict(d.defaults))
+    op = (PARTS if part else REGISTRY)[name] = ElementwiseOp(d, dict(d.defaults))
     for key in native:
         fm.NATIVE[key] = op.function
     return op

@@ -363,20 +363,25 @@ elu: ElementwiseOp = elementwise(
 
 # --- the normal distribution -------------------------------------------------------------------
 
-STEPS = 256  # of |x| up to 40: a multiple of 1/256 has a square that is exact in floats
+STEPS = 256  # of |x| up to 45: a multiple of 1/256 has a square that is exact in floats
 
 
-def exp_of_square(x: Any, k: Any) -> Any:
-    """exp(k*x**2), |k| from 1/2 to 1: the square in two parts, of which the large one is exact."""
-    size = minimum(abs(x), 40)  # exp(-800) is 0 in every float, exp(800) infinite
+# What is below the normal floats on the way to a result that is not is computed times exp of this;
+# the floats nearest to exp(-96) and to exp(-104)/sqrt(2*pi) are nearer than others: 1/60 of a unit.
+SHIFT, NORMAL_SHIFT = 96, 104
+
+
+def exp_of_square(x: Any, k: Any, shift: int = 0) -> Any:
+    """exp(k*x**2 + shift), |k| from 1/2 to 1: the square in two parts, the large one exact."""
+    size = minimum(abs(x), 45)  # exp(-900) is 0 in every float, exp(900) infinite
     near = floor(STEPS * size) / STEPS
-    return exp(k * near**2) * exp(k * ((size - near) * (size + near)))
+    return exp(shift + k * near**2) * exp(k * ((size - near) * (size + near)))
 
 
 gaussian: ElementwiseOp = elementwise(
     "gaussian",
     lambda x: exp(-(x**2)),
-    derivative=lambda x: -2 * strong_mul(gaussian(x), x),
+    derivative=lambda x: -2 * gaussian_moment(x),
     evaluate_as=lambda x: exp_of_square(x, -1),
     in_double=True,
     range=(0, 1),
@@ -384,6 +389,20 @@ gaussian: ElementwiseOp = elementwise(
     finite=True,
     cost=3,
     doc="exp(-x**2), the shape of the derivative of erf.",
+    source="DLMF 7.2.1",
+)
+
+gaussian_moment: ElementwiseOp = elementwise(
+    "gaussian_moment",
+    lambda x: x * exp(-(x**2)),
+    derivative=lambda x: gaussian(x) - 2 * strong_mul(gaussian_moment(x), x),
+    evaluate_as=lambda x: exp(-SHIFT) * strong_mul(exp_of_square(x, -1, SHIFT), x),
+    in_double=True,
+    range=(Fraction(-43, 100), Fraction(43, 100)),
+    finite=True,
+    cost=4,
+    part=True,
+    doc="x*exp(-x**2), of the derivatives of exp(-x**2).",
     source="DLMF 7.2.1",
 )
 
@@ -414,13 +433,33 @@ erfc: ElementwiseOp = elementwise(
 normal_pdf: ElementwiseOp = elementwise(
     "normal_pdf",
     lambda x: exp(-(x**2) / 2) / sqrt(2 * sympy.pi),
-    derivative=lambda x: -strong_mul(normal_pdf(x), x),
+    derivative=lambda x: -normal_moment(x),
     evaluate_as=lambda x: exp_of_square(x, sympy.Rational(-1, 2)) / sqrt(2 * sympy.pi),
     range=(0, Fraction(2, 5)),
     range_open=(True, True),
     finite=True,
     cost=5,
     doc="Density of the standard normal distribution.",
+    source="DLMF 7.20.1",
+)
+
+
+def _normal_moment(x: Any) -> Any:
+    e = exp_of_square(x, sympy.Rational(-1, 2), NORMAL_SHIFT)
+    return exp(-NORMAL_SHIFT) / sqrt(2 * sympy.pi) * strong_mul(e, x)
+
+
+normal_moment: ElementwiseOp = elementwise(
+    "normal_moment",
+    lambda x: x * exp(-(x**2) / 2) / sqrt(2 * sympy.pi),
+    derivative=lambda x: normal_pdf(x) - strong_mul(normal_moment(x), x),
+    evaluate_as=_normal_moment,
+    in_double=True,
+    range=(Fraction(-1, 4), Fraction(1, 4)),
+    finite=True,
+    cost=6,
+    part=True,
+    doc="x times the density of the standard normal distribution.",
     source="DLMF 7.20.1",
 )
 
