@@ -92,14 +92,11 @@ from symprop.ops.angles import (
 )
 from symprop.ops.composite import (
     attention,
-    avg_pool2d,
     batch_norm,
-    conv2d,
     glu,
     layer_norm,
     log_softmax,
     logsumexp,
-    max_pool2d,
     rms_norm,
     softmax,
     swiglu,
@@ -155,6 +152,19 @@ from symprop.ops.losses import (
     quantile_loss,
 )
 from symprop.ops.norms import cosine_similarity, norm, normalize, std, var
+from symprop.ops.pools import (
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    global_avg_pool,
+    global_max_pool,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    upsample,
+)
 from symprop.ops.powers import (
     cbrt,
     exp2,
@@ -197,6 +207,14 @@ from symprop.ops.structural import (
     sum,
     transpose,
     where,
+)
+from symprop.ops.windows import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
 )
 from symprop.optimizer_parts import steps_done
 from symprop.optimizer_wrappers import (
@@ -283,6 +301,8 @@ __all__ = [
     "abs",
     "acos",
     "acosh",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
     "argmax",
     "argmin",
     "asin",
@@ -292,7 +312,9 @@ __all__ = [
     "atanh",
     "attention",
     "averages",
+    "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy",
     "broadcast_to",
@@ -305,7 +327,12 @@ __all__ = [
     "concat",
     "constant",
     "contrastive_loss",
+    "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cos",
     "cosh",
     "cosine_decay",
@@ -336,6 +363,8 @@ __all__ = [
     "focal_loss",
     "gelu",
     "gelu_tanh",
+    "global_avg_pool",
+    "global_max_pool",
     "glu",
     "gradient",
     "hard_shrink",
@@ -375,7 +404,9 @@ __all__ = [
     "logsumexp",
     "mae",
     "max",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "maximum",
     "mean",
     "min",
@@ -439,6 +470,7 @@ __all__ = [
     "training_step",
     "transpose",
     "update",
+    "upsample",
     "var",
     "vjp",
     "warm_up",

@@ -22,7 +22,7 @@ from symprop.make import fresh, make
 from symprop.ranges import Scope, finite, node_finite, scope_of
 from symprop.simplify.stable import stable_term
 
-__all__ = ["first_attaining", "pull_reduce", "push_reduce", "total"]
+__all__ = ["first_attaining", "pull_reduce", "push_reduce", "total", "transposed_reduce"]
 
 TERMS = 8  # contributions added in one formula: more do not fit a line
 
@@ -60,7 +60,17 @@ def pull_reduce(node: Reduce, g: Node, wanted: set[Node]) -> list[tuple[Node, No
     return found
 
 
-def _contribution(node: Reduce, k: int, r: At, g: Node, d: t.Term) -> Node:
+def transposed_reduce(node: Reduce, operand: Node, g: Node, source: Origin) -> Node:
+    """The linear map from an operand, read once, to a sum, transposed, at g: a value of its own."""
+    ((k, read),) = [
+        (k, r) for k, r in enumerate(node.reads) if isinstance(r, At) and r.node is operand
+    ]
+    return _contribution(node, k, read, g, t.diff(node.body, k), source)
+
+
+def _contribution(
+    node: Reduce, k: int, r: At, g: Node, d: t.Term, source: Origin | None = None
+) -> Node:
     """sum over (i, r) of g[i] * d where the node's guards hold and its read k is element s."""
     operand = r.node
     rank = len(operand.dims)
@@ -83,7 +93,8 @@ def _contribution(node: Reduce, k: int, r: At, g: Node, d: t.Term) -> Node:
     if _worth_reading(node):
         body = t.rewrite(body, lambda x: value if x is node.body else None)
     part = make("sum", loops, rank, guards, body, reads, operand.dtype)
-    graph.remember(part, Origin(graph.origin(node).place, "chain rule", (operand, node, g)))
+    by_rule = Origin(graph.origin(node).place, "chain rule", (operand, node, g))
+    graph.remember(part, by_rule if source is None else source)
     return part
 
 

@@ -15,15 +15,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy_windows import np_adaptive, np_conv, np_conv_transpose, np_windows
 
 import symprop as prop
-from symprop.ops import composite, control, indexing, losses, norms, structural
+from symprop.ops import composite, control, indexing, losses, norms, pools, structural, windows
 
 Values = dict[str, Any]
 # leaf := shape of floats | ("labels", shape, classes) | ("bool", shape) | ("positive", shape)
 Spec = Any
 # Machinery and marks: they compute nothing of their own.
-NOT_FUNCTIONS = {"LOSSES", "STOP", "UPDATE", "apply"}
+NOT_FUNCTIONS = {
+    "LOSSES",
+    "STOP",
+    "Slide",
+    "UPDATE",
+    "apply",
+    "called",
+    "check_equal_shapes",
+    "numbers",
+    "slide",
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ def row(name: str, leaves: dict[str, Spec], call: Any, numpy: Any, **facts: Any)
 
 def uncovered() -> set[str]:
     """Public functions without a row."""
-    modules = (structural, indexing, composite, norms, losses, control)
+    modules = (structural, indexing, composite, windows, pools, norms, losses, control)
     public = {n for m in modules for n in m.__all__}
     return public - {r.function for r in ROWS} - NOT_FUNCTIONS
 
@@ -117,29 +128,6 @@ def np_logsumexp(x: Any, axis: Any = -1) -> Any:
 def np_norm(x: Any, axes: Any, eps: float = 1e-5) -> Any:
     m = np.mean(x, axis=axes, keepdims=True)
     return (x - m) / np.sqrt(np.var(x, axis=axes, keepdims=True) + eps)
-
-
-def np_windows(x: Any, k: int, s: int, p: int, fill: float) -> Any:
-    x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)), constant_values=fill)
-    v = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(2, 3))
-    return v[:, :, ::s, ::s]
-
-
-def np_conv(x: Any, w: Any, s: int = 1, p: int = 0, d: int = 1, g: int = 1) -> Any:
-    x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
-    n, c, h, wide = x.shape
-    o, _, kh, kw = w.shape
-    oh, ow = (h - d * (kh - 1) - 1) // s + 1, (wide - d * (kw - 1) - 1) // s + 1
-    out = np.zeros((n, o, oh, ow))
-    for b in range(n):
-        for q in range(o):
-            first = (q // (o // g)) * (c // g)
-            for i in range(oh):
-                for j in range(ow):
-                    patch = x[b, first : first + c // g, i * s : i * s + d * kh : d,
-                              j * s : j * s + d * kw : d][:, :kh, :kw]  # fmt: skip
-                    out[b, q, i, j] = np.sum(patch * w[q])
-    return out
 
 
 def np_huber(e: Any, delta: float) -> Any:
@@ -373,14 +361,39 @@ for s, p, d in ((1, 0, 1), (2, 1, 1), (1, 1, 2), (3, 2, 1)):
 row("conv2d groups", {"x": (1, 4, 3, 3), "w": (2, 2, 2, 2), "b": (2,)},
     lambda v: prop.conv2d(v.x, v.w, v.b, groups=2),
     lambda v: np_conv(v.x, v.w, g=2) + v.b[:, None, None])  # fmt: skip
-for k, s, p in ((2, 2, 0), (3, 2, 1), (2, 1, 0)):
-    row(f"max_pool2d {k} {s} {p}", {"x": (1, 2, 5, 4)},
-        lambda v, k=k, s=s, p=p: prop.max_pool2d(v.x, k, s, p),
-        lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, -np.inf).max((-1, -2)),
-        smooth=False)  # fmt: skip
-    row(f"avg_pool2d {k} {s} {p}", {"x": (1, 2, 5, 4)},
-        lambda v, k=k, s=s, p=p: prop.avg_pool2d(v.x, k, s, p),
-        lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, 0.0).mean((-1, -2)))  # fmt: skip
+
+for rank, image, kernel in ((1, (2, 2, 6), (3, 2, 3)), (3, (1, 2, 3, 4, 3), (2, 2, 2, 2, 2))):
+    row(f"conv{rank}d strided", {"x": image, "w": kernel},
+        lambda v, r=rank: getattr(prop, f"conv{r}d")(v.x, v.w, stride=2, padding=1),
+        lambda v: np_conv(v.x, v.w, 2, 1))  # fmt: skip
+for rank in (1, 2, 3):
+    spec = {"x": (2, 2, *(3, 2, 2)[:rank]), "w": (2, 3, *(2,) * rank)}
+    row(f"conv_transpose{rank}d strided", spec,
+        lambda v, r=rank: getattr(prop, f"conv_transpose{r}d")(v.x, v.w, stride=2, padding=1),
+        lambda v: np_conv_transpose(v.x, v.w, 2, 1))  # fmt: skip
+for rank in (1, 2, 3):
+    for k, s, p in ((2, 2, 0), (3, 2, 1), (2, 1, 0)):
+        spec = {"x": (1, 2, *(5, 4, 3)[:rank])}
+        row(f"max_pool{rank}d {k} {s} {p}", spec,
+            lambda v, r=rank, k=k, s=s, p=p: getattr(prop, f"max_pool{r}d")(v.x, k, s, p),
+            lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, -np.inf).max(-1),
+            smooth=False)  # fmt: skip
+        row(f"avg_pool{rank}d {k} {s} {p}", spec,
+            lambda v, r=rank, k=k, s=s, p=p: getattr(prop, f"avg_pool{r}d")(v.x, k, s, p),
+            lambda v, k=k, s=s, p=p: np_windows(v.x, k, s, p, 0.0).mean(-1))  # fmt: skip
+for size in (2, 3, 5):
+    row(f"adaptive_avg_pool {size}", {"x": (1, 2, 5, 4)},
+        lambda v, n=size: prop.adaptive_avg_pool(v.x, n),
+        lambda v, n=size: np_adaptive(v.x, n, np.mean))  # fmt: skip
+    row(f"adaptive_max_pool {size}", {"x": (1, 2, 5, 4)},
+        lambda v, n=size: prop.adaptive_max_pool(v.x, n),
+        lambda v, n=size: np_adaptive(v.x, n, np.max), smooth=False)  # fmt: skip
+row("global_avg_pool images", {"x": (2, 3, 2, 2)}, lambda v: prop.global_avg_pool(v.x),
+    lambda v: v.x.mean((2, 3)))  # fmt: skip
+row("global_max_pool images", {"x": (2, 3, 2, 2)}, lambda v: prop.global_max_pool(v.x),
+    lambda v: v.x.max((2, 3)), smooth=False)  # fmt: skip
+row("upsample images", {"x": (1, 2, 2, 3)}, lambda v: prop.upsample(v.x, (2, 3)),
+    lambda v: v.x.repeat(2, 2).repeat(3, 3))  # fmt: skip
 
 # --- losses --------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from symprop.walk import carry_over, rebuild, substitute, topological, users
 __all__ = ["Layer", "Network", "Product", "read_network"]
 
 # Operations that multiply matrices; asked only where an axis of length 1 left no sum to see.
-PRODUCTS = ("@", "einsum", "conv2d")
+PRODUCTS = ("@", "einsum", "conv1d", "conv2d", "conv3d")
 
 
 @dataclass(frozen=True)

@@ -14,23 +14,21 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import numpy as np
-
-from codegen.index import Guard, Ix, Loop, floordiv, gather, guard
+from codegen.index import Guard, Ix, gather, guard
 from symprop import graph
 from symprop import term as t
-from symprop.errors import DeclarationError, ShapeError, UnsupportedError, quoted
-from symprop.expression import Expr, as_expr, describe, divide, finish, shape_text
+from symprop.errors import DeclarationError, ShapeError
+from symprop.expression import Expr, as_expr, describe, finish, shape_text
 from symprop.graph import At, Reduce
 from symprop.make import elementwise as map_node
 from symprop.make import fresh, make
 from symprop.ops import elementwise as ops
 from symprop.ops.control import STOP
-from symprop.ops.structural import matmul, mean, normal_axes, reshape, split_loops, transpose
+from symprop.ops.structural import matmul, mean, normal_axes, split_loops, transpose
 
 __all__ = [
-    "attention", "avg_pool2d", "batch_norm", "conv2d", "glu", "layer_norm",
-    "log_softmax", "logsumexp", "max_pool2d", "rms_norm", "softmax", "swiglu",
+    "attention", "batch_norm", "glu", "layer_norm", "log_softmax", "logsumexp", "rms_norm",
+    "softmax", "swiglu",
 ]  # fmt: skip
 
 Guards = Callable[[Sequence[Ix]], list[Guard | bool]]
@@ -241,127 +239,3 @@ def swiglu(x: Any, axis: int = -1) -> Expr:
     """silu(a) * b of the halves a, b of an axis (Shazeer 2020)."""
     a, b = _halves(x, axis, "swiglu")
     return cast(Expr, ops.silu(a) * b)
-
-
-# --- windows ---------------------------------------------------------------------------------
-
-
-def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
-    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(pair) != 2 or any(
-        isinstance(p, bool) or not isinstance(p, int | np.integer) or p < least for p in pair
-    ):
-        raise DeclarationError(f"{what} must be a whole number >= {least} or a pair of them, "
-                               f"but is {quoted(value)}")  # fmt: skip
-    return int(pair[0]), int(pair[1])
-
-
-def _window(
-    x: Expr, size: Sequence[int], stride: Sequence[int], padding: Sequence[int],
-    dilation: Sequence[int], what: str,
-) -> list[Ix]:  # fmt: skip
-    out = []
-    for k in range(2):
-        span = x.node.dims[-2 + k] + 2 * padding[k] - dilation[k] * (size[k] - 1) - 1
-        found = floordiv(span, stride[k]) + 1
-        if found.value is not None and found.value < 1:
-            raise ShapeError(f"the window of {what}, {size[k]} with padding {padding[k]} and "
-                             f"dilation {dilation[k]}, is larger than axis {x.ndim - 2 + k} of "
-                             f"{describe(x)}, {shape_text(x)}")  # fmt: skip
-        out.append(found)
-    return out
-
-
-def _place(
-    x: Expr, out: Sequence[Loop], window: Sequence[Loop], stride: Sequence[int],
-    padding: Sequence[int], dilation: Sequence[int],
-) -> tuple[list[Ix], list[Guard | bool]]:  # fmt: skip
-    index, guards = [], []
-    for k in range(2):
-        ix = out[k].ix() * stride[k] + window[k].ix() * dilation[k] - padding[k]
-        index.append(ix)
-        guards += [guard(ix, ">="), guard(x.node.dims[-2 + k] - 1 - ix, ">=")]
-    return index, guards
-
-
-def conv2d(
-    x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1,
-) -> Expr:  # fmt: skip
-    """Cross-correlation of x[N, C, H, W] with w[O, C/groups, KH, KW], as every framework's conv."""
-    x, w = as_expr(x), as_expr(w)
-    if x.ndim != 4 or w.ndim != 4:
-        raise ShapeError(f"conv2d needs x[N, C, H, W] and w[O, C/groups, KH, KW], got "
-                         f"{shape_text(x)} from {describe(x)} and {shape_text(w)} from "
-                         f"{describe(w)}")  # fmt: skip
-    s, p = _pair(stride, "the stride", 1), _pair(padding, "the padding", 0)
-    d, g = _pair(dilation, "the dilation", 1), groups
-    n, channels, _, _ = x.node.dims
-    o, per, *size = w.node.dims
-    fixed = [c.value for c in (channels, o, per, *size)]
-    if any(c is None for c in fixed):
-        raise UnsupportedError(f"conv2d needs fixed channels and window, got {shape_text(w)}")
-    if g < 1 or channels.value != cast(int, per.value) * g or cast(int, o.value) % g:
-        raise ShapeError(f"conv2d with groups={g} needs w[O, {channels!r}/{g}, KH, KW] with O a "
-                         f"multiple of {g}, got {shape_text(w)} from {describe(w)}")  # fmt: skip
-    k = (cast(int, size[0].value), cast(int, size[1].value))
-    oh, ow = _window(x, k, s, p, d, "conv2d")
-    each = cast(int, o.value) // g
-    if g == 1:
-        return _biased(_plain_conv(x, w, (oh, ow), (s, p, d)), bias)
-    loops = fresh([n, g, each, oh, ow, per, *k])
-    item = [v.ix() for v in loops]
-    at, guards = _place(x, loops[3:5], loops[6:8], s, p, d)
-    reads = [
-        At(x.node, (item[0], item[1] * cast(int, per.value) + item[5], *at)),
-        At(w.node, (item[1] * each + item[2], item[5], item[6], item[7])),
-    ]
-    node = make("sum", loops, 5, guards, t.read(0) * t.read(1), reads, x.dtype)
-    out = reshape(finish(node, "conv2d", [x, w]), (_public(n), o.value, _public(oh), _public(ow)))
-    return _biased(out, bias)
-
-
-def _biased(out: Expr, bias: Any) -> Expr:
-    return out if bias is None else out + as_expr(bias)[:, None, None]
-
-
-def _plain_conv(x: Expr, w: Expr, out: Sequence[Ix], how: Sequence[tuple[int, int]]) -> Expr:
-    """Without groups; ``how`` is stride, padding, dilation."""
-    o, channels, *size = w.node.dims
-    loops = fresh([x.node.dims[0], o, *out, channels, *size])
-    item = [v.ix() for v in loops]
-    at, guards = _place(x, loops[2:4], loops[5:7], *how)
-    reads = [At(x.node, (item[0], item[4], *at)), At(w.node, (item[1], *item[4:]))]
-    node = make("sum", loops, 4, guards, t.read(0) * t.read(1), reads, x.dtype)
-    return finish(node, "conv2d", [x, w])
-
-
-def _public(d: Ix) -> Any:
-    return d if d.value is None else d.value
-
-
-def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Expr:
-    """Greatest element of each window of x[N, C, H, W]; padding is outside, not a value."""
-    return _pool("max", x, size, stride, padding)
-
-
-def avg_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Expr:
-    """Mean of each window of x[N, C, H, W]; padded places count as 0 in the mean."""
-    k = _pair(size, "the window", 1)
-    return divide(_pool("sum", x, size, stride, padding), k[0] * k[1])
-
-
-def _pool(op: Any, x: Any, size: Any, stride: Any, padding: Any) -> Expr:
-    x = as_expr(x)
-    if x.ndim != 4:
-        raise ShapeError(f"pooling needs x[N, C, H, W], got {shape_text(x)} from {describe(x)}")
-    k, p = _pair(size, "the window", 1), _pair(padding, "the padding", 0)
-    s = k if stride is None else _pair(stride, "the stride", 1)
-    if any(2 * a > b for a, b in zip(p, k, strict=True)):
-        raise ShapeError(f"the padding {p} of pooling must be at most half of the window {k}")
-    oh, ow = _window(x, k, s, p, (1, 1), "pooling")
-    n, c = x.node.dims[:2]
-    loops = fresh([n, c, oh, ow, *k])
-    at, guards = _place(x, loops[2:4], loops[4:6], s, p, (1, 1))
-    read = At(x.node, (loops[0].ix(), loops[1].ix(), *at))
-    return finish(make(op, loops, 4, guards, t.read(0), [read], x.dtype), "pool", [x])

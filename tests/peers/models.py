@@ -12,6 +12,7 @@ from . import (
     cases_normalise,
     cases_sequences,
     cases_structure,
+    cases_windows,
 )
 from .table import CASES, Case, Reference, declare, read_reference
 
@@ -31,4 +32,5 @@ CHAPTERS = (
     cases_images,
     cases_sequences,
     cases_structure,
+    cases_windows,
 )
