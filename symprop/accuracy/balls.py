@@ -58,6 +58,14 @@ def _polygamma(n: int) -> Callable[[Ball], Ball]:
     return lambda x: flint().arb(n + 1).zeta(x) * factor
 
 
+def _cube_root(x: Ball) -> Ball:
+    if x > 0:
+        return x.root(3)
+    if x < 0:
+        return -(-x).root(3)
+    return flint().arb(0, x.abs_upper().root(3)) if not x.is_zero() else x
+
+
 def _round(x: Ball) -> Ball:
     """The nearest integer, the even one of two."""
     half = flint().arb(1) / 2
@@ -66,6 +74,18 @@ def _round(x: Ball) -> Ball:
     if not tie:
         return (x + half).floor()
     return below if (below / 2) == (below / 2).floor() else below + 1
+
+
+def _sigmoid(x: Ball) -> Ball:
+    """By the exponential that is small: a ball of large numbers of many sizes holds 0 too."""
+    if x > 0:
+        return 1 / (1 + (-x).exp())
+    return x.exp() / (1 + x.exp())
+
+
+def _sech2(x: Ball) -> Ball:
+    y = x.sech()
+    return y * y  # y**2 is NaN for a ball of numbers of many sizes
 
 
 def _select(c: bool | None, a: Ball, b: Ball) -> Ball:
@@ -91,7 +111,7 @@ ROWS: dict[str, Callable[..., Ball]] = {
     "log": lambda x: x.log(),
     "log1p": lambda x: x.log1p(),
     "sqrt": lambda x: x.sqrt(),
-    "cbrt": lambda x: x.root(3) if x > 0 else -(-x).root(3) if x < 0 else x,
+    "cbrt": _cube_root,
     "sin": lambda x: x.sin(),
     "cos": lambda x: x.cos(),
     "tan": lambda x: x.tan(),
@@ -102,6 +122,8 @@ ROWS: dict[str, Callable[..., Ball]] = {
     "sinh": lambda x: x.sinh(),
     "cosh": lambda x: x.cosh(),
     "tanh": lambda x: x.tanh(),
+    "sech2": _sech2,
+    "sigmoid": _sigmoid,
     "asinh": lambda x: x.asinh(),
     "acosh": lambda x: x.acosh(),
     "atanh": lambda x: x.atanh(),

@@ -30,6 +30,7 @@ __all__ = ["Truth"]
 
 BITS = (96, 256, 1280, 4096, 16384)  # 1280: exp(1e308) has an exponent of 1,024 bits
 FINE = 30  # the rest is known to 2**-FINE of a unit
+DOUBLE, LARGE = 53, 2.0**1000  # digits of float64; sizes far below its largest
 AGREED = 1e-6  # units by which two opinions may differ
 
 Rounded = tuple[float, float, float]  # value, rest, unit
@@ -101,7 +102,27 @@ class Truth:
 
     def __call__(self, columns: Sequence[Any], form: Format) -> Exact:
         """The exact values at points, a column an argument."""
-        return _stacked(self.at(point, form) for point in zip(*map(_listed, columns), strict=True))
+        points = zip(*map(_listed, columns), strict=True)
+        if form.digits < DOUBLE:
+            return _stacked(self.at(point, form) for point in points)
+        return _stacked(self.near(point, form) or self.at(point, form) for point in points)
+
+    def near(self, point: Sequence[float], form: Format) -> Rounded | None:
+        """The exact value as `at` has it, in half the time; None in the rare cases: a first ball
+        that is not narrow, a value that is not a normal float64 or halfway between two."""
+        ball = self.balls(point, BITS[0])
+        middle = ball.mid()
+        value = float(middle)  # the nearest float64
+        if not form.smallest_normal < abs(value) < LARGE:
+            return None
+        part, exponent = math.frexp(value)
+        left = float(middle - value)
+        below = abs(part) == 0.5 and left * part < 0  # a power of two, from where floats are closer
+        unit = math.ldexp(1.0, exponent - form.digits - below)
+        rest = left / unit
+        if float(ball.rad()) > unit * 2.0**-FINE or abs(rest) > 0.5 - 2.0**-FINE:
+            return None
+        return value, rest, unit
 
     def at(self, point: Sequence[float], form: Format) -> Rounded:
         """The exact value at a point."""

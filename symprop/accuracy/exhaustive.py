@@ -2,11 +2,13 @@
 
 In: an op, an order, a backend; what was found before. Out: `Sweep`, after each piece.
 
-The 2**32 floats go by in 256 pieces. The compiled float32 function is compared with the compiled
-float64 one, which is right to a millionth of a unit of float32; the largest difference of each
-chunk is decided by balls where it could be the largest of all. One point of each chunk is decided
-by balls whatever it is, and must agree with the float64 value: so a fault that both widths share is
-found.
+The 2**32 floats go by in 256 pieces, of chunks. The compiled float32 function runs on all of them.
+Where the exact value is proved to be one constant, or a multiple of the argument, over whole chunks
+(`tails`), its results are compared with that. Elsewhere they are compared with the compiled float64
+function, which is right to a millionth of a unit of float32; a result that is the float64 value
+rounded is within a half of a unit, and the largest difference of the others in a chunk is decided
+by balls where it could be the largest of all. One point of every eighth chunk is decided by balls
+whatever it is, and must agree with the float64 value: so a fault that both widths share is found.
 
 Guarantees: a sweep can be stopped after any piece and continued; it starts again where the code
 that is measured is another. The largest error is a proved one.
@@ -17,16 +19,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
+from symprop.accuracy.arithmetic import digest
 from symprop.accuracy.formats import FORMATS, errors
 from symprop.accuracy.landmarks import NEAR
 from symprop.accuracy.measure import domain_text, scaled, zeros_of
 from symprop.accuracy.record import Row
 from symprop.accuracy.subjects import Subject
+from symprop.accuracy.tails import Tail, Tails
 from symprop.errors import VerificationError
 from symprop.ops.declare import REGISTRY
 
@@ -37,6 +40,7 @@ PIECES, CHUNK = 256, 1 << 15  # a chunk and its temporaries lie in a core's own 
 FLOATS = (1 << 32) // PIECES
 CHECKED = 8  # one chunk in so many has a point that balls check
 CLOSE = 1e-3  # units below the largest error from which on a point is decided by balls
+ROUNDED = 0.49  # units; above, what is correctly rounded is not looked at: it is not far above
 TRUSTED = 1e-4  # units by which the float64 value may be off
 EVERY = 64  # of the errors, one in so many is counted for the median
 BINS, WIDTH = 512, 1 / 64  # of the counts, in units
@@ -96,69 +100,128 @@ def swept(
 ) -> Iterator[Sweep]:
     """What is found after each piece that is not done yet."""
     narrow, wide = subject.compiled(backend, "float32"), subject.compiled(backend, "float64")
-    code = blake2b(f"{narrow.text}{wide.text}".encode(), digest_size=8).hexdigest()
-    found = Sweep(subject.op.name, subject.order, backend, code)
-    found = next((s for s in before if s.key == found.key and s.code == code), found)
+    found = Sweep(subject.op.name, subject.order, backend, digest(narrow))
+    found = next((s for s in before if s.key == found.key and s.code == found.code), found)
     zeros = zeros_of(subject, FORM)
+    tails = Tails(subject, zeros)
     while found.pieces < pieces:
-        for start in range(0, FLOATS, CHUNK):
-            first = found.pieces * FLOATS + start
-            found = _chunk(found, subject, first, narrow, wide, zeros)
-        found = replace(found, pieces=found.pieces + 1)
+        first, count = found.pieces * FLOATS, FLOATS // CHUNK
+        piece = Piece(subject, narrow, wide, zeros, found)
+        with np.errstate(all="ignore"):
+            for k, tail in enumerate(tails.chunks(first, CHUNK, count)):
+                piece.chunk(first + k * CHUNK, tail)
+        found = piece.sweep()
         yield found
 
 
 Runs = Callable[[Sequence[Any]], Any]
 
 
-def _chunk(
-    found: Sweep, subject: Subject, first: int, narrow: Runs, wide: Runs, zeros: dict[float, float]
-) -> Sweep:
-    """A sweep, with the floats whose bits are a number from the first on."""
-    x = np.arange(first, first + CHUNK, dtype=np.uint32).view(np.float32)
-    x = x[_inside(subject, x)]
-    if not len(x):
-        return found
-    results, better = narrow([x]), wide([x])
-    distances = _distances(x, results, better, zeros)
-    if (first // CHUNK) % CHECKED == 0:
-        _check_filter(subject, x, results, distances, zeros)
-    counts = np.bincount(
-        np.minimum(distances[::EVERY] / WIDTH, BINS - 1).astype(np.int64), minlength=BINS
-    )
-    found = replace(
-        found,
-        count=found.count + len(x),
-        counts=tuple(int(a + b) for a, b in zip(found.counts, counts, strict=True)),
-    )
-    k = int(np.argmax(distances))
-    if distances[k] < found.largest - CLOSE:
-        return found
-    proved = _proved(subject, x[k], results[k], zeros)
-    if proved <= found.largest:
-        return found
-    return replace(found, largest=proved, at=float(x[k]), found=f"{results[k]:.9g}")
+class Piece:
+    """Floats that are measured chunk by chunk, in addition to what was found before."""
+
+    def __init__(
+        self, subject: Subject, narrow: Runs, wide: Runs, zeros: dict[float, float], before: Sweep
+    ) -> None:
+        self.subject, self.narrow, self.wide, self.zeros = subject, narrow, wide, zeros
+        self.before, self.count = before, before.count
+        self.largest, self.at, self.found = before.largest, before.at, before.found
+        self.counts = np.array(before.counts)
+        self.tails: dict[tuple[Tail, float | None], float] = {}  # errors
+
+    def sweep(self) -> Sweep:
+        """What was found so far."""
+        return replace(
+            self.before, pieces=self.before.pieces + 1, count=self.count, largest=self.largest,
+            at=self.at, found=self.found, counts=tuple(self.counts.tolist()),
+        )  # fmt: skip
+
+    def chunk(self, first: int, tail: Tail | None = None) -> None:
+        """The floats whose bits are a number from the first on."""
+        x = _inside(self.subject, np.arange(first, first + CHUNK, dtype=np.uint32))
+        if not len(x):
+            return
+        results = self.narrow([x])
+        self.count += len(x)
+        if tail is not None and tail.holds(x, results):
+            self.tail(tail, x, results)
+            return
+        better = self.wide([x])
+        if (first // CHUNK) % CHECKED == 0:
+            self.check_filter(first // CHUNK * 7919 % len(x), x, results, better)
+        looked = self.looked_at(results, better)
+        distances = _distances(x[looked], results[looked], better[looked], self.zeros)
+        counted = len(x[::EVERY])
+        bins = np.minimum(distances[:counted] / WIDTH, BINS - 1).astype(np.int64)
+        self.counts += np.bincount(bins, minlength=BINS)
+        k = int(np.argmax(distances))
+        if distances[k] >= self.largest - CLOSE:
+            k = int(looked[k])
+            self.larger(self.proved(x[k], results[k]), x[k], results[k])
+
+    def looked_at(self, results: Any, better: Any) -> Any:
+        """Which errors are computed: those for the histogram, then all that may be the largest."""
+        counted = np.arange(0, len(results), EVERY)
+        if self.largest < ROUNDED:
+            return np.concatenate([counted, np.arange(len(results))])
+        # what is the better value rounded is within a half of a unit
+        return np.concatenate([counted, np.flatnonzero(results != better.astype(np.float32))])
+
+    def tail(self, tail: Tail, x: Any, results: Any) -> None:
+        """Results of a tail, which have one error."""
+        key = tail, float(results[0]) if tail.slope == 0 else None
+        if key not in self.tails:
+            self.tails[key] = self.proved(x[0], results[0]) if tail.slope == 0 else 0.0
+            self.larger(self.tails[key], x[0], results[0])
+        self.counts[min(int(self.tails[key] / WIDTH), BINS - 1)] += len(x[::EVERY])
+
+    def larger(self, error: float, x: Any, result: Any) -> None:
+        """Keeps an error that is larger than all before."""
+        if error > self.largest:
+            self.largest, self.at, self.found = error, float(x), f"{result:.9g}"
+
+    def proved(self, x: Any, result: Any) -> float:
+        """The error at one point, by balls."""
+        columns = [np.array([float(x)])]
+        exact = scaled(columns, self.subject.truth(columns, FORM), self.zeros, FORM)
+        return float(errors(np.array([result]), exact, FORM)[0])
+
+    def check_filter(self, k: int, x: Any, results: Any, better: Any) -> None:
+        """Refuse a float64 value that balls do not confirm, at one point of the chunk."""
+        one = slice(k, k + 1)
+        distance = float(_distances(x[one], results[one], better[one], self.zeros)[0])
+        proved = self.proved(x[k], results[k])
+        if abs(proved - distance) > TRUSTED and not (np.isinf(results[k]) and proved == 0):
+            raise VerificationError(
+                f"{self.subject.title} in float64 at {float(x[k])!r} is off by more than {TRUSTED} "
+                "units of float32, so it cannot tell where float32 is at its worst"
+            )
 
 
-def _inside(subject: Subject, x: Any) -> Any:
-    """The finite floats of the domain."""
+def _inside(subject: Subject, bits: Any) -> Any:
+    """The floats of these bits that are finite and of the domain."""
+    x = bits.view(np.float32)
     (domain,) = subject.op.domains
-    with np.errstate(invalid="ignore"):
-        inside = np.isfinite(x)
+
+    def inside(some: Any) -> Any:
+        found = np.isfinite(some)
         if domain.low is not None:
             low = float(domain.low)
-            inside &= x > low if domain.open_low else x >= low
+            found &= some > low if domain.open_low else some >= low
         if domain.high is not None:
             high = float(domain.high)
-            inside &= x < high if domain.open_high else x <= high
-    return inside
+            found &= some < high if domain.open_high else some <= high
+        return found
+
+    return x if inside(x[[0, -1]]).all() else x[inside(x)]  # in order, so with both ends all are
 
 
 def _distances(x: Any, results: Any, better: Any, zeros: dict[float, float]) -> Any:
     """Differences of the two widths, in units of float32; infinite for what is no number."""
-    unit = better.view(np.int64) >> FIELD  # in place from here: this is most of the work
+    unit = better.view(np.int64) >> FIELD
     unit &= 0x7FF
-    np.clip(unit, FORM.lowest + OWN, FORM.highest - FORM.digits + OWN, out=unit)
+    np.maximum(unit, FORM.lowest + OWN, out=unit)
+    np.minimum(unit, FORM.highest - FORM.digits + OWN, out=unit)
     unit -= FORM.digits - 1
     unit <<= FIELD
     unit = unit.view(np.float64)
@@ -168,28 +231,9 @@ def _distances(x: Any, results: Any, better: Any, zeros: dict[float, float]) -> 
         unit[near] = np.maximum(unit[near], local)
     beyond = math.ldexp(1.0, FORM.highest)
     with np.errstate(all="ignore"):
-        distances = np.clip(results.astype(np.float64), -beyond, beyond)
-        distances -= np.clip(better, -beyond, beyond)
+        distances = np.maximum(np.minimum(results.astype(np.float64), beyond), -beyond)
+        distances -= np.maximum(np.minimum(better, beyond), -beyond)
         np.abs(distances, out=distances)
         distances /= unit
-    return np.nan_to_num(distances, copy=False, nan=np.inf, posinf=np.inf)
-
-
-def _proved(subject: Subject, x: Any, result: Any, zeros: dict[float, float]) -> float:
-    """The error at one point, by balls."""
-    columns = [np.array([float(x)])]
-    exact = scaled(columns, subject.truth(columns, FORM), zeros, FORM)
-    return float(errors(np.array([result]), exact, FORM)[0])
-
-
-def _check_filter(
-    subject: Subject, x: Any, results: Any, distances: Any, zeros: dict[float, float]
-) -> None:
-    """Refuse a float64 value that balls do not confirm, at one point of the chunk."""
-    k = int(x[:1].view(np.uint32)[0] // CHUNK) * 7919 % len(x)
-    proved = _proved(subject, x[k], results[k], zeros)
-    if abs(proved - distances[k]) > TRUSTED and not (np.isinf(results[k]) and proved == 0):
-        raise VerificationError(
-            f"{subject.title} in float64 at {float(x[k])!r} is off by more than {TRUSTED} units of "
-            "float32, so it cannot tell where float32 is at its worst"
-        )
+    distances[np.isnan(distances)] = np.inf
+    return distances

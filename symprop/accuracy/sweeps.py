@@ -2,8 +2,8 @@
 
 In: a file, ops, orders, backends. Out: a `Report` of what is done.
 
-Guarantees: the file is written whole after each piece, so that a run that is stopped loses seconds;
-what is read from it is checked; a sweep of functions whose code has changed starts again.
+Guarantees: the file is written whole every few seconds, so that a run that is stopped loses no
+more; what is read from it is checked; a sweep of functions whose code has changed starts again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from symprop.ops.declare import REGISTRY
 __all__ = ["continued", "read", "report", "written"]
 
 Say = Callable[[str], None]
+SECONDS = 5.0  # between two writings
 NO_NUMBER = "no number"  # in place of an infinite error, which JSON does not have
 
 
@@ -37,11 +39,14 @@ def continued(
 ) -> list[Sweep]:  # fmt: skip
     """Sweep what is not done yet, writing the file after each piece."""
     kept = {s.key: s for s in read(path)} if path.exists() else {}
+    last = monotonic()
     for subject in subjects:
         for backend in backends:
             for found in swept(subject, backend, list(kept.values()), pieces):
                 kept[found.key] = found
-                write_file(path, written(list(kept.values()), machine))
+                if found.pieces == pieces or monotonic() - last > SECONDS:
+                    write_file(path, written(list(kept.values()), machine))
+                    last = monotonic()
                 say(f"{subject.title} {backend}: piece {found.pieces} of {PIECES}")
     return list(kept.values())
 

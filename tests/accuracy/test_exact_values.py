@@ -38,6 +38,30 @@ def grid(op: ElementwiseOp, count: int = 12) -> list[tuple[float, ...]]:
     return list(zip(*columns, strict=False))[:count]
 
 
+@pytest.mark.parametrize("name", ["exp", "tanh", "sin", "gelu", "abs", "cbrt", "floor"])
+def test_the_quick_way_to_an_exact_value_finds_the_same(name: str) -> None:
+    truth = Subject(REGISTRY[name], ()).truth
+    rng = np.random.default_rng(1)
+    (x,) = points.drawn(REGISTRY[name].domains, DOUBLE, 400, rng)
+    quick = [truth.near((v,), DOUBLE) for v in x.tolist()]
+    found = [(a, truth.at((v,), DOUBLE)) for a, v in zip(quick, x.tolist(), strict=True) if a]
+    assert len(found) > 100
+    for a, b in found:
+        assert (a[0], a[2]) == (b[0], b[2])
+        assert a[1] == pytest.approx(b[1], abs=1e-8)
+
+
+def test_the_quick_way_leaves_what_is_not_plain() -> None:
+    exp = Subject(REGISTRY["exp"], ()).truth
+    for x in (-745.0, -710.0, 709.9, 1e6, math.nan):
+        assert exp.near((x,), DOUBLE) is None
+    square = Subject(REGISTRY["square"], ()).truth
+    assert square.near((1 + 2.0**-27 * 3,), DOUBLE) is not None
+    assert square.near((2.0**26 + 0.5 + 2.0**-26,), DOUBLE) is not None
+    half = Truth(tm.read(0) + tm.num(Fraction(1, 2**53)), tm.read(0), "")
+    assert half.near((1.0,), DOUBLE) is None  # halfway between two floats
+
+
 # --- balls ----------------------------------------------------------------------------------------
 
 
