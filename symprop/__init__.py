@@ -45,6 +45,7 @@ from symprop.equality import Same, same
 from symprop.errors import (
     DataError,
     DeclarationError,
+    NonFiniteError,
     ShapeError,
     SympropError,
     UnsupportedError,
@@ -284,6 +285,7 @@ __all__ = [
     "Momentum",
     "NAdam",
     "Nesterov",
+    "NonFiniteError",
     "Optimizer",
     "Orthogonal",
     "RMSProp",

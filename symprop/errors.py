@@ -11,11 +11,13 @@ It does not decide what is an error, and it does not catch anything.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "DataError",
     "DeclarationError",
     "KindError",
+    "NonFiniteError",
     "ShapeError",
     "SympropError",
     "UnsupportedError",
@@ -47,6 +49,16 @@ class DataError(SympropError, ValueError):
 
 class KindError(DataError, TypeError):
     """An argument of another type than it must have, such as a text for a number."""
+
+
+class NonFiniteError(SympropError, ArithmeticError):
+    """A loss or a weight that became NaN or infinite in training; the weights are those before.
+
+    `origin` is the first number that is not finite, as `prop.find_nan` gives it, or None where it
+    is not known.
+    """
+
+    origin: Any = None
 
 
 class UnsupportedError(SympropError, NotImplementedError):

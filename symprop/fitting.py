@@ -2,7 +2,7 @@
 
 In: a trainer and its runner, the data, a `Plan`, callbacks. Out: a `History`.
 Guarantees: whatever can be refused is refused before the first step; Ctrl-C is raised between two
-steps; callbacks are called there too.
+steps; callbacks are called there too; a step that is not finite is undone (`symprop.watch`).
 
 It computes nothing itself: a step is `runner.run`, an order of examples is `symprop.batches`.
 """
@@ -33,6 +33,7 @@ from symprop.errors import DataError
 from symprop.history import VALIDATION, History
 from symprop.native_loop import native_loop
 from symprop.progress import Progress, interrupts_held
+from symprop.watch import Watch
 
 if TYPE_CHECKING:
     from codegen.llvm.loop import Loop
@@ -101,6 +102,9 @@ class Fitting:
             self.columns += [VALIDATION + name for name in runner.columns]
         self.bar = Progress(plan.epochs, self.source.steps, progress)
         self.loop: Loop | None = None
+        self.watch: Watch | None = None
+        self.number = plan.first_epoch
+        self.order: Any = ()  # of the examples of an epoch in machine code
 
     # --- data ----------------------------------------------------------------------------------
 
@@ -180,6 +184,24 @@ class Fitting:
         if isinstance(self.source, Cut) and not any(map(hears_batches, self.callbacks)):
             cut, columns = self.source, len(self.runner.columns)
             self.loop = native_loop(self.runner, cut.arrays, cut, columns, orders=True)
+        self.watch = self._watch()
+
+    def _watch(self) -> Watch | None:
+        """What looks at the losses."""
+        runner = self.runner
+        if runner.check_finite is False:
+            return None
+        heard = any(map(hears_batches, self.callbacks))  # they may change weights
+        batch_of = None if self.loop is None else self._batch_of
+        return Watch(runner, self._called, batch_of, heard, bool(runner.check_finite))
+
+    def _called(self, step: int) -> str:
+        return f" in step {step + 1} of epoch {self.number}"
+
+    def _batch_of(self, step: int) -> Arrays:
+        """A batch of the epoch in machine code."""
+        assert isinstance(self.source, Cut)
+        return self.source.batch(self.order, step)[0]
 
     def _epoch(self, epoch: int, interrupts: interrupts_held) -> dict[str, float]:
         """The steps of one epoch and its validation; the numbers for the history."""
@@ -187,10 +209,15 @@ class Fitting:
         for one in self.callbacks:
             one.on_epoch_begin(trainer, epoch)
         means = Totals(runner.columns)
+        self.number = epoch
+        if self.watch is not None:
+            self.watch.begin(0)
         if self.loop is not None:
             self._native_steps(self.loop, epoch, means, interrupts)
         else:
             self._steps(epoch, means, interrupts)
+        if self.watch is not None:
+            self.watch.end()
         entry = runner.recipe.finished(means.means())
         if self.held is not None:
             found = self._validated(self.held, epoch)
@@ -199,11 +226,15 @@ class Fitting:
 
     def _steps(self, epoch: int, means: Totals, interrupts: interrupts_held) -> None:
         """The steps of one epoch, one after the other."""
-        runner, trainer = self.runner, self.trainer
+        runner, trainer, watch = self.runner, self.trainer, self.watch
+        reused = isinstance(self.source, Stream)
         for position, (batch, count) in enumerate(self.source.epoch(epoch), 1):
+            if watch is not None:
+                watch.before()
             results = runner.run(runner.step, batch)
             means.add(results, count)
-            runner.check_loss(results[0], f" in epoch {epoch}")
+            if watch is not None:
+                watch.one(results[0], batch, reused)
             self.bar.advance()
             self._tell_batch(position, results)
             interrupts.raise_pending()
@@ -218,13 +249,15 @@ class Fitting:
 
         assert isinstance(self.source, Cut)
 
-        def between(steps: int) -> None:
-            self.bar.advance(steps)
+        def between(rows: np.ndarray[Any, Any]) -> None:
+            self.bar.advance(len(rows))
+            if self.watch is not None:
+                self.watch.many(rows[:, 0])
             interrupts.raise_pending()
             if self.trainer.stopping:
                 loop.stop()
 
-        order = self.source.order(epoch - 1, permutation)
+        self.order = order = self.source.order(epoch - 1, permutation)
         loop.start(order)
         rows = loop.rows(self.source.steps, between)
         size = self.source.batch_size

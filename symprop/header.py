@@ -50,7 +50,7 @@ from symprop.graph import (
 from symprop.schedule import ordered
 from symprop.walk import gathered
 
-__all__ = ["conventions", "counts", "formulas", "operations"]
+__all__ = ["called", "conventions", "counts", "formulas", "operations"]
 
 LONGEST = 90  # characters of a formula
 LINES = 14
@@ -195,6 +195,14 @@ def _joined(rule: str, inputs: Sequence[Node], depth: int) -> str:
         return f"{_name(left, depth)} - {_tight(right, depth)}"
     mark = " @ " if rule == "@" else "*" if rule == "*" else "/"
     return f"{_tight(left, depth)}{mark}{_tight(right, depth)}"
+
+
+def called(node: Node) -> str:
+    """A value inside a formula, by its name or as the formula that it is."""
+    text = _name(node, DEPTH)
+    for full, short in t.given_names(_functions(ordered([node], {})[0])).items():
+        text = text.replace(full, short)
+    return text
 
 
 def _tight(node: Node, depth: int) -> str:

@@ -2,7 +2,7 @@
 
 In: a runner, checked arrays, and how they are cut, if they are. Out: ``native_loop``: a
 ``codegen.llvm.loop.Loop`` on them, or None where the loop has to be Python's: a text backend runs,
-every loss is to be looked at, the batch's size is not a dimension of its own, or what is reported
+every step is to be looked at, the batch's size is not a dimension of its own, or what is reported
 is not a row of floats.
 
 Guarantees: the steps are those that the loop in Python takes, bit for bit.

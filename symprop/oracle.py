@@ -165,7 +165,7 @@ class Oracle:
             total: Any = self.empty(node)
             for inner in itertools.product(*map(range, shape[node.nout :])):
                 p = outer + inner
-                if not all(_holds(ix(p), kind) for ix, kind in guards):
+                if not all(holds(ix(p), kind) for ix, kind in guards):
                     continue
                 x = body([r(p) for r in reads])
                 if integer and not _is_int(x):
@@ -238,7 +238,7 @@ class Oracle:
         shape, zero = source.shape, (self.number(0) if r.node.dtype in FLOATS else 0)
 
         def read(p: Point) -> Any:
-            if guards and not all(_holds(f(p), kind) for f, kind in guards):
+            if guards and not all(holds(f(p), kind) for f, kind in guards):
                 return zero
             place = tuple(f(p) for f in at)
             for k, n in zip(place, shape, strict=True):
@@ -362,7 +362,8 @@ _STRUCTURAL: dict[str, Callable[..., Any]] = {
 }
 
 
-def _holds(x: int, kind: str) -> bool:
+def holds(x: int, kind: str) -> bool:
+    """Whether a guard of this kind holds where its index is x."""
     return x >= 0 if kind == ">=" else x == 0
 
 

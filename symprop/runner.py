@@ -19,9 +19,8 @@ import numpy as np
 from codegen.aligned import aligned_copy
 from codegen.index import dim
 from symprop.batches import Stream, Totals, check_count
-from symprop.checks.nonfinite import origin_text
 from symprop.data import Arrays, Door, Leaf, dims_text, longer, shown
-from symprop.errors import DataError, DeclarationError, UnsupportedError, quoted
+from symprop.errors import DeclarationError, UnsupportedError
 from symprop.examples import examples_of
 from symprop.expression import Expr
 from symprop.function import compile_program
@@ -43,7 +42,7 @@ class Runner:
     """
 
     def __init__(
-        self, recipe: TrainingStep, backend: str, dtype: str, seed: int, check_finite: bool
+        self, recipe: TrainingStep, backend: str, dtype: str, seed: int, check_finite: bool | None
     ) -> None:
         self.recipe, self.backend, self.dtype = recipe, backend, dtype
         self.check_finite = check_finite
@@ -57,7 +56,6 @@ class Runner:
         known = {leaf.name: leaf for leaf in leaves([value.node for value in everything])}
         self.parameters = tuple(n for n in self.arrays if known[n].kind == "parameter")
         self._doors: dict[tuple[int, bool], tuple[Any, Door]] = {}
-        self._before: tuple[Arrays, Arrays] = {}, {}  # of the last step, where it may be undone
         # Those that a layer of width 1 or the like made count for nothing may be handed in too.
         declared = {leaf.name: leaf for leaf in (*known.values(), *self.step.declared)}
         self._data = tuple(n for n, leaf in declared.items() if leaf.kind in ("input", "scalar"))
@@ -127,7 +125,8 @@ class Runner:
             if whole and self.examples is not None and self.examples.size is not None:
                 some = dim(self.examples.axis, lower=1).ix()
                 wanted = [longer(k, some) if k.name in self._split else k for k in wanted]
-            door = Door(wanted, self.dtype, ignored=self._data, check_finite=self.check_finite)
+            strict = bool(self.check_finite)
+            door = Door(wanted, self.dtype, ignored=self._data, check_finite=strict)
             known = self._doors[key] = compiled, door
         return known[1]
 
@@ -169,32 +168,11 @@ class Runner:
 
     def run(self, compiled: Any, arrays: Arrays) -> tuple[Any, ...]:
         """The results of a compiled program for checked arrays."""
-        if self.check_finite and compiled is self.step:
-            self._before = {n: a.copy() for n, a in self.arrays.items()}, arrays
         return tuple(compiled.call({**self.arrays, **arrays}))
 
     def run_apart(self, compiled: Any, arrays: Arrays) -> tuple[Any, ...]:
         """The same, as arrays of the caller's own: none is a live weight or what was handed in."""
         return tuple(compiled.call_apart({**self.arrays, **arrays}))
-
-    def check_loss(self, loss: Any, when: str) -> None:
-        """Refuse a step whose loss or weights are not finite, where that was asked for, and undo
-        it."""
-        if not self.check_finite:
-            return
-        bad = [n for n, a in self.arrays.items() if not np.all(np.isfinite(a))]
-        if np.isfinite(loss) and not bad:
-            return
-        before, batch = self._before
-        for name, array in before.items():
-            self.arrays[name][...] = array
-        what = f"{quoted(bad[0])} became not finite" if np.isfinite(loss) else (
-            f"the loss became {float(loss)}")  # fmt: skip
-        raise DataError(
-            f"{what}{when}: lower the learning rate or look for extreme values in the data; the "
-            f"weights are again those before the step"
-            f"{origin_text(self.recipe.loss, {**before, **batch}, self.dtype)}"
-        )
 
     def evaluated(self, arrays: Arrays, batch_size: int | None) -> dict[str, float]:
         """The loss and the metrics over checked arrays, at once or in batches of this size (or of

@@ -30,6 +30,7 @@ from symprop.history import History
 from symprop.pipeline import seldom_collected
 from symprop.progress import interrupts_held
 from symprop.runner import Runner
+from symprop.watch import Watch
 
 if TYPE_CHECKING:
     from symprop.export import Export
@@ -49,7 +50,7 @@ class Trainer:
     """A compiled training step together with the arrays it changes."""
 
     def __init__(
-        self, step: TrainingStep, backend: str, dtype: str, seed: int, check_finite: bool
+        self, step: TrainingStep, backend: str, dtype: str, seed: int, check_finite: bool | None
     ) -> None:
         self.training_step, self.backend, self.dtype = step, backend, dtype
         self.history = History()
@@ -133,7 +134,9 @@ class Trainer:
         """Train for so many steps on the bound data; their losses, float64.
 
         Ctrl-C is raised between two steps; `stop`, from another thread, ends it there as well, and
-        the losses so far are returned. Raises DataError where no data is bound.
+        the losses so far are returned. Raises DataError where no data is bound, NonFiniteError as
+        `fit` does: the next step is then the bad one again. For that the weights are copied once a
+        call (with check_finite=False they are not).
         """
         if self._bound is None:
             raise DataError(UNBOUND)
@@ -143,6 +146,10 @@ class Trainer:
         """Train on one batch, or on the bound data where none is handed in; the loss before the
         update. A trainer is for one thread at a time.
 
+        A loss that is not finite is returned as it is, and the weights are what the step made of
+        them: looking would take longer than a small step. `fit` and `run` look, and so does this
+        with check_finite=True.
+
         The first call compiles the text (seconds with Numba); Ctrl-C is not held back meanwhile.
         """
         if data is None:
@@ -150,9 +157,13 @@ class Trainer:
         runner = self._runner
         arrays = runner.prepare(runner.step, data)
         runner.step.build()
+        watch = Watch(runner, lambda _: "", strict=True) if runner.check_finite else None
         with interrupts_held():
+            if watch is not None:
+                watch.before()
             loss = float(runner.run(runner.step, arrays)[0])
-        runner.check_loss(loss, "")
+            if watch is not None:
+                watch.one(loss, arrays)
         return loss
 
     def predict(self, data: Mapping[str, Any]) -> Arrays:
@@ -218,6 +229,13 @@ class Trainer:
         the epoch, another rest every time, or refused without `shuffle`. Whatever can be refused
         is refused before the first step. `trainer.history` is the history while it grows, so it
         survives an interrupt.
+
+        Raises NonFiniteError where the loss becomes NaN or infinite, or a parameter does: it names
+        the step and the first number that is not finite, with its formula, its operands and the
+        user's line; weights, states and step counts are bit by bit those before the step. Losses
+        are looked at as they come (in machine code every 20 ms) and the weights copied once an
+        epoch and for a hundredth of the time; where callbacks hear of every batch, before each.
+        With check_finite=False in `compile` nothing is looked at or copied.
         """
         if not isinstance(data, Mapping):
             check_iterable("the data", data)

@@ -124,16 +124,18 @@ class TrainingStep:
         backend: str | None = None,
         dtype: str = "float32",
         seed: int = 0,
-        check_finite: bool = False,
+        check_finite: bool | None = None,
     ) -> Trainer:
         """A trainer with fresh parameters drawn from `seed`.
 
         It runs on the backend that is named, else natively where llvmlite knows this machine, else
         with NumPy.
 
-        With `check_finite`, data that is not finite is refused, and a step whose loss or weights
-        are not finite is undone and stops the training with the place where it began; steps are
-        called from Python then, and the weights are copied before each.
+        `check_finite` says what happens where the loss becomes NaN or infinite. None: `fit` and
+        `run` undo the step and raise NonFiniteError with the place where it began; `step` does not
+        look. True: `step` looks too, at all weights and states, and data that is not finite is
+        refused; steps are called from Python then, and the weights are copied before each. False:
+        nothing is looked at, for losses that are infinite for a while.
 
         Raises UnsupportedError for a backend that does not exist, or whose package is not
         installed; `source` gives its text all the same.

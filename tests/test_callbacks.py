@@ -33,7 +33,7 @@ def following(values: Sequence[float]) -> tuple[prop.Trainer, dict[str, Any], di
     x, table = prop.input("x", "batch"), prop.input("table", len(values))
     now = prop.sum(prop.where(prop.index(len(values)) == t - 1, table, 0.0))
     loss = prop.update(now + prop.mean(x) * (p - prop.stop_gradient(p)), t, t + 1)
-    trainer = prop.training_step(loss, prop.SGD(1.0)).compile(dtype="float64")
+    trainer = prop.training_step(loss, prop.SGD(1.0)).compile(dtype="float64", check_finite=False)
     data = {"x": np.ones(2), "table": np.asarray(values, float)}
     return trainer, data, {"validation_data": data, "batch_size": 2, "progress": False}
 

@@ -10,7 +10,7 @@ import pytest
 
 import symprop as prop
 from symprop.checks.nonfinite import Origin
-from symprop.errors import DataError, DeclarationError
+from symprop.errors import DataError, DeclarationError, NonFiniteError
 
 ONES = np.ones(2)
 
@@ -37,13 +37,14 @@ def test_the_formula_the_index_the_operand_and_the_line_are_named() -> None:
     origin = found(loss, x=np.array([[1.0, 2.0], [3.0, -4.0]]), w=ONES)
     assert math.isnan(origin.value)
     assert origin.index == (1, 1)
-    assert origin.expression == "log(v[1, 1])"
-    assert list(origin.operands.values()) == [-4.0]
+    assert origin.expression == "log(w[1]*x[1, 1])"
+    assert origin.operands == {"w[1]*x[1, 1]": -4.0}
     assert origin.place.startswith("test_find_nan.py:")
     assert not origin.backward
     text = str(origin)
     assert "in the loss" in text
-    assert "log(v[1, 1]), where v[1, 1] of test_find_nan.py:" in text
+    assert "is log(w[1]*x[1, 1]) = nan, where w[1]*x[1, 1] = -4 (test_find_nan.py:" in text
+    assert text.endswith(", at [1, 1])")
 
 
 def test_an_overflow_is_of_the_width() -> None:
@@ -71,7 +72,7 @@ def test_a_branch_that_is_not_taken_is_not_blamed() -> None:
     values = {"x": np.array([[1.0, -2.0]]), "w": ONES}
     assert prop.find_nan(prop.sum(masked * w), values) is None
     origin = found(prop.sum(w / prop.sum(masked)), **values)
-    assert origin.expression == "w[0]/v"
+    assert origin.expression.startswith("w[0]/(sum(")
     assert set(origin.operands.values()) == {0.0, 1.0}
 
 
@@ -117,7 +118,8 @@ def test_a_step_that_is_not_finite_is_undone_and_its_origin_named(backend: str, 
         "fit": lambda: trainer.fit(bad, epochs=1, batch_size=2, shuffle=False),
         "bound": lambda: [trainer.bind(bad), trainer.step()],
     }
-    with pytest.raises(DataError, match=r"the loss became nan.*log\(v\[1, 1\]\), where .* = -0"):
+    message = r"the loss became nan.*log\(w\[1\]\*x\[1, 1\]\) = nan, where .* = -0.*again those"
+    with pytest.raises(NonFiniteError, match=message):
         calls[how]()
     assert np.array_equal(trainer.parameters["w"], weights)
     trainer.step({"x": good})
@@ -129,7 +131,7 @@ def test_a_gradient_that_is_not_finite_is_undone_though_the_loss_is() -> None:
     step = prop.training_step(prop.sum(prop.sqrt(x * w)), prop.SGD(0.01))
     trainer = step.compile("native", check_finite=True)
     weights = trainer.parameters["w"].copy()
-    with pytest.raises(DataError, match=r"'w' became not finite: .*in a gradient"):
+    with pytest.raises(NonFiniteError, match=r"'w' became not finite; .*in a gradient"):
         trainer.step({"x": np.array([[1.0, 0.0]], np.float32)})
     assert np.array_equal(trainer.parameters["w"], weights)
 
@@ -146,5 +148,5 @@ def test_bad_arguments_are_refused() -> None:
         prop.find_nan(x, {})
     with pytest.raises(DeclarationError, match="float32 or float64, not 'float16'"):
         prop.find_nan(prop.sum(w), {"w": ONES}, "float16")
-    with pytest.raises(DataError, match="needs a value for 'x'"):
+    with pytest.raises(DataError, match=r"'x'.* is missing"):
         prop.find_nan(prop.sum(x * w), {"w": ONES})

@@ -385,7 +385,7 @@ def test_values_that_are_not_finite() -> None:
         step().compile(check_finite=True).fit(data)
     p = prop.parameter("p", (), 1.0)
     trainer = prop.training_step(p * p, prop.SGD(1e30)).compile(check_finite=True)
-    with pytest.raises(DataError, match="learning rate"), np.errstate(over="ignore"):
+    with pytest.raises(prop.NonFiniteError, match="learning rate"), np.errstate(over="ignore"):
         for _ in range(3):
             trainer.step({})
 

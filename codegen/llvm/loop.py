@@ -31,6 +31,7 @@ Array = np.ndarray[Any, Any]
 SLICE = 0.02  # seconds
 
 _STEPS, _DONE, _STOP = word("steps"), word("done"), word("stop")
+_PLACE = [word("epoch"), word("position"), word("batch"), word("examples")]
 
 
 class Batches:
@@ -104,9 +105,21 @@ class Loop:
         table[word("examples")], table[word("position")] = len(order), 0
         table[word("drawn")] = table[word("epoch")]
 
-    def rows(self, steps: int, between: Callable[[int], None] | None = None) -> Array:
+    @property
+    def taken(self) -> int:
+        """The steps on batches so far, counted on from epoch to epoch."""
+        epoch, position, batch, examples = map(int, self._table[_PLACE])
+        return epoch * -(-examples // batch) + -(-position // batch)
+
+    def go_back(self, taken: int) -> None:
+        """Goes on as after so many steps."""
+        _, _, batch, examples = map(int, self._table[_PLACE])
+        epoch, step = divmod(taken, -(-examples // batch))
+        self._table[_PLACE[:2]] = epoch, step * batch
+
+    def rows(self, steps: int, between: Callable[[Array], None] | None = None) -> Array:
         """All columns of the same: (steps, columns). ``between`` is called after every slice with
-        how many steps it had; what it raises ends the run, and ``stop`` may be called in it."""
+        its rows; what it raises ends the run, and ``stop`` may be called in it."""
         table = self._table
         ring = np.empty((steps, self.columns))
         table[word("losses")], table[word("capacity")] = ring.ctypes.data, steps
@@ -120,7 +133,7 @@ class Loop:
             if now > done:
                 self._pace = max((perf_counter() - start) / (now - done), 1e-9)
             if between is not None:
-                between(now - done)
+                between(ring[done:now])
             done = now
         return ring[:done]
 

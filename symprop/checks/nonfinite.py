@@ -1,11 +1,12 @@
 """Where a NaN or an infinity came from: the first number of a model that is not finite.
 
 In: a scalar loss, a training step or a trainer; arrays for its variables; a width. Out: `Origin`,
-or None where the loss and all gradients are finite.
+or None where the loss, all gradients and (of a step) all updates are finite.
 
-Everything is evaluated as it was written, node by node, in floats of the width, first the loss and
-then the gradients: no simplification hides the place, and code that runs in training is left alone.
-From a result that is not finite the way goes back through what it read that is not finite either.
+Everything is evaluated in floats of the width as it is compiled before anything is simplified
+(`symprop.checks.every_value`), so that no simplification hides the place; code that runs in
+training is left alone. From a result that is not finite the way goes back through what it read that
+is not finite either.
 
 Guarantees: what is named is a sub-expression whose operands are finite and whose value is not, with
 the indices, the operands' values and the line of the user; what does not reach the result (a branch
@@ -16,38 +17,37 @@ nothing is named but the block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen.functions import FUNCTIONS, python_callable
-from codegen.index import Dim
 from symprop import term as t
+from symprop.checks.element import Element, element_of, place_of, read_at
+from symprop.checks.every_value import WIDTHS, Values, written
 from symprop.checks.run import loss_of, parameters_of
-from symprop.equality.sampling import work
-from symprop.errors import DeclarationError, quoted
+from symprop.errors import DataError, DeclarationError, NonFiniteError, quoted
 from symprop.expression import Expr
 from symprop.gradient import gradient
-from symprop.graph import FLOATS, At, Leaf, Node, Reduce, hint, origin
-from symprop.oracle import Array, Oracle, Point, run_with
-from symprop.walk import leaves
+from symprop.graph import At, Leaf, Node, Reduce, hint
+from symprop.oracle import Point, holds
 
-__all__ = ["Origin", "find_nan", "origin_text"]
+if TYPE_CHECKING:
+    from symprop.data import Arrays
+    from symprop.runner import Runner
 
-WIDTHS = {"float32": np.float32, "float64": np.float64}
-LARGEST = 1_000_000  # scalar steps of a loss that an error waits for: seconds
-DEEP = 50  # origins that are followed to the user's line
+__all__ = ["Origin", "failure", "find_nan"]
 
 
 @dataclass(frozen=True)
 class Origin:
     """The first number that is not finite.
 
-    `value` came out of `expression`; `name` is the variable that holds it, at `index`; `operands`
-    are the values that went in, by name; `place` is the user's line; `backward` says that it is in
-    a gradient, the loss being finite.
+    `value` came out of `expression`, in which `operands` went in, by name; `name` is the variable
+    that holds it, if it has one, at `index`; `place` is the user's line; `phase` is "the loss", "a
+    gradient" (the loss being finite) or "an update" (the gradients being so too); `note` is what
+    else there is to say.
     """
 
     value: float
@@ -56,195 +56,176 @@ class Origin:
     index: tuple[int, ...]
     operands: Mapping[str, float]
     place: str
-    backward: bool
+    phase: str
+    note: str = ""
+
+    @property
+    def backward(self) -> bool:
+        """Whether the loss is finite and the number in what follows it."""
+        return self.phase != "the loss"
 
     def __str__(self) -> str:
-        where = f" at {list(self.index)}" if self.index else ""
-        line = f" ({ascii(self.place)[1:-1]})" if self.place else ""
         given = ", ".join(f"{name} = {x:.6g}" for name, x in self.operands.items())
-        phase = "in a gradient" if self.backward else "in the loss"
+        holder = f" of {quoted(self.name)}" if self.name else ""
+        at = f"at {list(self.index)}{holder}" if self.index else holder[1:]
+        where = ", ".join(part for part in (ascii(self.place)[1:-1], at) if part)
         return (
-            f"the first number {phase} that is not finite is {self.value}, in {quoted(self.name)}"
-            f"{where}{line}: {self.expression}" + (f", where {given}" if given else "")
+            f"the first number in {self.phase} that is not finite is {self.expression} = "
+            f"{self.value}{f', where {given}' if given else ''}{f' ({where})' if where else ''}"
+            f"{f': {self.note}' if self.note else ''}"
         )
 
     __repr__ = __str__
 
 
 def find_nan(model: Any, values: Mapping[str, Any], dtype: str = "float32") -> Origin | None:
-    """The first number of a model's loss and gradients that is not finite, or None.
+    """The first number of a model's loss, gradients and updates that is not finite, or None.
 
     Args:
         model: a scalar loss, a training step or a trainer.
         values: arrays by name, for everything that the loss reads; of a trainer, its own weights
-            are taken where they are not among them.
+            and states are taken where they are not among them.
         dtype: the floats it is computed in.
 
-    Raises DeclarationError for what is no model, DataError where a value is missing.
+    Raises DeclarationError for what is no model, DataError where a value is missing or does not
+    fit, or where all values together are too many to look at.
     """
     if dtype not in WIDTHS:
         raise DeclarationError(f"dtype must be float32 or float64, not {quoted(dtype)}")
+    given: dict[str, Any] = {}
+    for kept in ("parameters", "states"):
+        own = getattr(model, kept, None)
+        given |= own if isinstance(own, Mapping) else {}
     loss = loss_of(model)
-    given = {**dict(getattr(model, "parameters", {}) or {}), **values}
-    gradients = gradient(loss, [Expr(p) for p in parameters_of(loss)])
-    run = _Floats(dtype)
+    gradients = [g.node for g in gradient(loss, [Expr(p) for p in parameters_of(loss)])]
+    step = getattr(model, "training_step", model)
+    updates = [new.node for _, new in getattr(step, "updates", ())]
+    roots = written([loss.node, *gradients, *updates])
+    run = Values(roots, {**given, **values}, dtype)
+    phases = ["the loss", *["a gradient"] * len(gradients), *["an update"] * len(updates)]
     with np.errstate(all="ignore"):
-        for backward, roots in ((False, [loss.node]), (True, [g.node for g in gradients])):
-            run_with(run, roots, given)
-            for root in roots:
-                bad = np.argwhere(~np.isfinite(run.values[root]))
-                if len(bad):
-                    return _traced(run, root, tuple(map(int, bad[0])), backward)
+        for root, phase in zip(roots, phases, strict=True):
+            bad = np.argwhere(~np.isfinite(run.values[root]))
+            if len(bad):
+                return _traced(run, root, tuple(map(int, bad[0])), phase)
     return None
 
 
-def origin_text(loss: Expr, values: Mapping[str, Any], dtype: str) -> str:
-    """The origin as the end of a sentence; nothing where there is none, or where the model is too
-    large to be evaluated number by number."""
-    sizes: dict[str, int] = {}
-    for leaf in leaves([loss.node]):
-        for d, n in zip(leaf.dims, np.shape(values.get(leaf.name, leaf.init)), strict=False):
-            if isinstance(d.atom, Dim):
-                sizes[d.atom.name] = n
-    if work([loss.node], sizes) > LARGEST:
-        return ""
-    found = find_nan(loss, values, dtype)
-    return "" if found is None else f"; {found}"
-
-
-class _Floats(Oracle):
-    """The oracle in floats of one width."""
-
-    def __init__(self, dtype: str) -> None:
-        super().__init__(None)
-        self.dtype, self.round = dtype, WIDTHS[dtype]
-
-    def fresh(self) -> Oracle:
-        return _Floats(self.dtype)
-
-    def number(self, x: Any) -> Any:
-        return self.round(x)
-
-    def array(self, shape: Point, dtype: str) -> Array:
-        return np.zeros(shape, self.dtype if dtype in FLOATS else np.int64)
-
-    def function(self, fn: t.Function) -> Callable[..., Any]:
-        if fn.name not in FUNCTIONS or fn in t.STRUCTURAL:
-            return super().function(fn)
-        plain = python_callable(fn.name)
-        return lambda *args: self.round(plain(*map(float, args)))
+def failure(runner: Runner, batch: Arrays, what: str) -> NonFiniteError:
+    """The error for a step that was undone: what happened, and the first number that is not
+    finite."""
+    origin, reason = None, ""
+    try:
+        origin = find_nan(runner.recipe, {**runner.arrays, **batch}, runner.dtype)
+    except DataError as unknown:
+        reason = f"; where it began is not known: {unknown}"
+    error = NonFiniteError(
+        f"{what}{'' if origin is None else f'; {origin}'}{reason}; the weights are again those "
+        "before that step: lower the learning rate, look for extreme values in the data, or guard "
+        "the formula"
+    )
+    error.origin = origin
+    return error
 
 
 # --- the place ------------------------------------------------------------------------------------
 
 
-def _traced(run: _Floats, node: Node, index: Point, backward: bool) -> Origin:
-    """From a bad number back to the first: through what was read and is bad itself."""
-    while True:
-        value = float(run.values[node][index])
-        if not isinstance(node, Reduce):
-            what = "it was handed in" if isinstance(node, Leaf) else "it comes out of a block"
-            return Origin(value, what, _name(node), index, {}, _place(node), backward)
+@dataclass(frozen=True)
+class _Bad:
+    """A number that is not finite: a part of a body at a point that contributes to an element."""
+
+    node: Reduce
+    point: Point
+    reads: list[Any]
+    term: t.Term
+
+
+def _traced(run: Values, node: Node, index: Point, phase: str) -> Origin:
+    """From a bad number back to the first: through what was read and is bad itself.
+
+    An infinity that was handed in is no fault of its own where a NaN was made of it.
+    """
+    made: _Bad | None = None
+    while isinstance(node, Reduce):
         found = _bad_term(run, node, index)
         if found is None:
-            return Origin(
-                value, "the sum overflows", _name(node), index, {}, _place(node), backward
-            )
-        term, point, reads = found
-        if isinstance(term, t.Read):
-            read = node.reads[term.k]
-            assert isinstance(read, At)
-            index, node = _place_of(run, node, read, point), read.node
-            continue
-        names = _names(run, node, point)
-        operands = {_full(node, names, k): float(reads[k]) for k in term.reads}
-        text = t.render(term, lambda k: names[k])  # noqa: B023  # rendered at once
-        value = float(run.term(term)(reads))
-        return Origin(value, text, _name(node), index, operands, _place(node), backward)
+            return _whole(run, node, index, phase, "the sum overflows")
+        if not isinstance(found.term, t.Read):
+            return _origin(run, found, index, phase)
+        if math.isnan(run.values[node][index]) and not any(map(_nan, found.reads)):
+            term = _first(run, node.body, found.reads, _nan)
+            made = found if term is None else _Bad(node, found.point, found.reads, term)
+            made_at = index
+        read = node.reads[found.term.k]
+        assert isinstance(read, At)
+        index, node = read_at(run, node, read, found.point), read.node
+    if made is not None and isinstance(node, Leaf) and math.isinf(run.values[node][index]):
+        return _origin(run, made, made_at, phase)
+    note = "it was handed in" if isinstance(node, Leaf) else "it comes out of a block"
+    return _whole(run, node, index, phase, note)
 
 
-def _bad_term(run: _Floats, node: Reduce, index: Point) -> tuple[t.Term, Point, list[Any]] | None:
-    """The first subterm that is bad at a point that contributes to an element."""
+def _whole(run: Values, node: Node, index: Point, phase: str, note: str) -> Origin:
+    """What is said of an element of which no part is to be named."""
+    value, text = float(run.values[node][index]), element_of(node, index)
+    return Origin(value, text, hint(node), index, {}, place_of(node), phase, note)
+
+
+def _origin(run: Values, bad: _Bad, index: Point, phase: str) -> Origin:
+    """What is said of a number, in the user's names."""
+    element = Element(run, bad.node, bad.point)
+    operands = {element.spelled(t.read(k)): float(bad.reads[k]) for k in bad.term.reads}
+    value, text = float(run.term(bad.term)(bad.reads)), element.spelled(bad.term)
+    return Origin(value, text, hint(bad.node), index, operands, place_of(bad.node), phase)
+
+
+def _bad_term(run: Values, node: Reduce, index: Point) -> _Bad | None:
+    """The first number that is not finite at a point that contributes to an element; of a formula
+    without a sum the element itself."""
     loops = {item: k for k, item in enumerate(node.loops)}
     readers = [run.reader(r, loops) for r in node.reads]
     for point in _points(run, node, index):
         reads = [read(point) for read in readers]
-        term = _first_bad(run, node.body, reads)
+        term = _first(run, node.body, reads, _infinite)
         if term is not None:
-            return term, point, reads
+            return _Bad(node, point, reads, term)
+        if len(node.loops) == node.nout:
+            return _Bad(node, point, reads, node.body)
     return None
 
 
-def _place_of(run: _Floats, node: Reduce, read: At, point: Point) -> Point:
-    """The index at which something is read."""
-    loops = {item: k for k, item in enumerate(node.loops)}
-    return tuple(run.index(i, loops)(point) for i in read.index)
-
-
-def _names(run: _Floats, node: Reduce, point: Point) -> list[str]:
-    """What is read, by its name and index: x[0, 2]; v for a value without a name."""
-    found: list[str] = []
-    for r in node.reads:
-        if isinstance(r, At):
-            at = ", ".join(map(str, _place_of(run, node, r, point)))
-            name = hint(r.node) or f"v{len(found) or ''}"
-            found.append(f"{name}[{at}]" if at else name)
-        else:
-            found.append(f"index{len(found)}")
-    return found
-
-
-def _full(node: Reduce, names: Sequence[str], k: int) -> str:
-    """A name with the line that it comes from, where it is no name of the user's."""
-    read = node.reads[k]
-    place = _place(read.node) if isinstance(read, At) and not hint(read.node) else ""
-    return f"{names[k]} of {place}" if place else names[k]
-
-
-def _points(run: _Floats, node: Reduce, index: Point) -> Iterator[Point]:
+def _points(run: Values, node: Reduce, index: Point) -> Iterator[Point]:
     """The points of the loops that contribute to an element."""
     loops = {item: k for k, item in enumerate(node.loops)}
     guards = run.conditions(node.guards, loops)
     sizes = [run.size(item.extent) for item in node.loops[node.nout :]]
     for inner in np.ndindex(*sizes):
         point = (*index, *inner)
-        if all(ix(point) >= 0 if kind == ">=" else ix(point) == 0 for ix, kind in guards):
+        if all(holds(ix(point), kind) for ix, kind in guards):
             yield point
 
 
-def _first_bad(run: _Floats, term: t.Term, reads: list[Any]) -> t.Term | None:
-    """The first subterm that is not finite, operands before what is made of them; of a selection
-    only the branch that is taken."""
+def _infinite(x: Any) -> bool:
+    return not math.isfinite(x)
+
+
+def _nan(x: Any) -> bool:
+    return math.isnan(x)
+
+
+def _first(
+    run: Values, term: t.Term, reads: list[Any], bad: Callable[[Any], bool]
+) -> t.Term | None:
+    """The smallest part that is bad and makes the whole bad; of a selection only what is taken."""
+    if not bad(run.term(term)(reads)):
+        return None
+    operands = t.children(term)
     if isinstance(term, t.Call) and term.fn is t.SELECT:
         condition, a, b = term.args
-        return _first_bad(run, a if run.term(condition)(reads) else b, reads)
-    for child in t.children(term):
-        found = _first_bad(run, child, reads)
+        operands = (a if run.term(condition)(reads) else b,)
+    for child in operands:
+        found = _first(run, child, reads, bad)
         if found is not None:
             return found
-    return None if math.isfinite(run.term(term)(reads)) else term
-
-
-def _name(node: Node) -> str:
-    """What a value is called: its own name, or that of what it was made from."""
-    for one in _ancestry(node):
-        if hint(one):
-            return hint(one) if one is node else f"a value made from {hint(one)}"
-    return "a value without a name"
-
-
-def _place(node: Node) -> str:
-    """The user's line that a value came from."""
-    return next((origin(one).place for one in _ancestry(node) if origin(one).place), "")
-
-
-def _ancestry(node: Node) -> Iterator[Node]:
-    """A node, and by its origins what it was made from."""
-    queue, seen = [node], {node}
-    while queue and len(seen) < DEEP:
-        one = queue.pop(0)
-        yield one
-        for parent in origin(one).inputs:
-            if parent not in seen:
-                seen.add(parent)
-                queue.append(parent)
+    return term
