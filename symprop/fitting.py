@@ -9,6 +9,7 @@ It computes nothing itself: a step is `runner.run`, an order of examples is `sym
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -103,8 +104,8 @@ class Fitting:
         self.bar = Progress(plan.epochs, self.source.steps, progress)
         self.loop: Loop | None = None
         self.watch: Watch | None = None
-        self.number = plan.first_epoch
-        self.order: Any = ()  # of the examples of an epoch in machine code
+        self.starts: list[int] = []  # the number of each epoch's first step, from 0 on
+        self.order: tuple[int, Any] = 0, ()  # of the examples of an epoch in machine code
 
     # --- data ----------------------------------------------------------------------------------
 
@@ -196,12 +197,30 @@ class Fitting:
         return Watch(runner, self._called, batch_of, heard, bool(runner.check_finite))
 
     def _called(self, step: int) -> str:
-        return f" in step {step + 1} of epoch {self.number}"
+        epoch = bisect_right(self.starts, step) - 1
+        place = step - self.starts[epoch] + 1
+        return f" in step {place} of epoch {self.plan.first_epoch + epoch}"
 
     def _batch_of(self, step: int) -> Arrays:
-        """A batch of the epoch in machine code."""
+        """The batch of a step in machine code."""
         assert isinstance(self.source, Cut)
-        return self.source.batch(self.order, step)[0]
+        epoch, place = divmod(step, self.source.steps)
+        return self.source.batch(self._order(self.plan.first_epoch + epoch), place)[0]
+
+    def _order(self, epoch: int) -> Any:
+        """The order of the examples in an epoch in machine code."""
+        from codegen.llvm.loop import permutation
+
+        assert isinstance(self.source, Cut)
+        if self.order[0] != epoch:
+            self.order = epoch, self.source.order(epoch - 1, permutation)
+        return self.order[1]
+
+    def _look(self, last: bool) -> None:
+        """Looks at the weights after an epoch, where something is made of them before the next
+        one is trained."""
+        if self.watch is not None and (last or self.callbacks or self.held is not None):
+            self.watch.end()
 
     def _epoch(self, epoch: int, interrupts: interrupts_held) -> dict[str, float]:
         """The steps of one epoch and its validation; the numbers for the history."""
@@ -209,15 +228,15 @@ class Fitting:
         for one in self.callbacks:
             one.on_epoch_begin(trainer, epoch)
         means = Totals(runner.columns)
-        self.number = epoch
         if self.watch is not None:
-            self.watch.begin(0)
+            self.starts.append(self.watch.next)
+            if self.callbacks or epoch == self.plan.first_epoch:
+                self.watch.begin(self.watch.next)
         if self.loop is not None:
             self._native_steps(self.loop, epoch, means, interrupts)
         else:
             self._steps(epoch, means, interrupts)
-        if self.watch is not None:
-            self.watch.end()
+        self._look(last=trainer.stopping or epoch == self.plan.numbers[-1])
         entry = runner.recipe.finished(means.means())
         if self.held is not None:
             found = self._validated(self.held, epoch)
@@ -245,8 +264,6 @@ class Fitting:
         self, loop: Loop, epoch: int, means: Totals, interrupts: interrupts_held
     ) -> None:
         """The same in machine code, a slice of time after the other."""
-        from codegen.llvm.loop import permutation
-
         assert isinstance(self.source, Cut)
 
         def between(rows: np.ndarray[Any, Any]) -> None:
@@ -257,7 +274,7 @@ class Fitting:
             if self.trainer.stopping:
                 loop.stop()
 
-        self.order = order = self.source.order(epoch - 1, permutation)
+        order = self._order(epoch)
         loop.start(order)
         rows = loop.rows(self.source.steps, between)
         size = self.source.batch_size

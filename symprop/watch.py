@@ -59,6 +59,9 @@ class Watch:
         self.every, self.strict = every or strict, strict
         self.next = self.first = 0
         self._copies: Arrays = {}
+        self._pairs: list[tuple[Array, Array]] = []  # where a copy goes, of what
+        watched = runner.arrays if strict else runner.parameters
+        self._watched = [(name, runner.arrays[name].reshape(-1)) for name in watched]
         self._batches: list[Arrays] = []
         self._bytes = 0
         self._again = 0.0
@@ -68,11 +71,11 @@ class Watch:
         start = perf_counter()
         self.next = self.first = step
         self._batches, self._bytes = [], 0
-        arrays = self.runner.arrays
         if not self._copies:
-            self._copies = {name: np.empty_like(a) for name, a in arrays.items()}
-        for name, array in arrays.items():
-            np.copyto(self._copies[name], array)
+            self._copies = {name: np.empty_like(a) for name, a in self.runner.arrays.items()}
+            self._pairs = [(self._copies[name], a) for name, a in self.runner.arrays.items()]
+        for copy, array in self._pairs:
+            np.copyto(copy, array)
         now = perf_counter()
         self._again = now + max(LEAST, SHARE * (now - start))
 
@@ -97,10 +100,10 @@ class Watch:
 
     def many(self, losses: Array) -> None:
         """Steps were taken, with these losses; their batches are those of `batch_of`."""
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
-            self.next += int(bad[0]) + 1
-            self._undo(float(losses[bad[0]]))
+        if not math.isfinite(losses.sum()):
+            for k in np.flatnonzero(~np.isfinite(losses)):  # none where finite ones overflow
+                self.next += int(k) + 1
+                self._undo(float(losses[k]))
         self.next += len(losses)
         self._renew()
 
@@ -118,9 +121,8 @@ class Watch:
 
     def _broken(self) -> str:
         """The name of an array that was finite when it was copied and is not now, or nothing."""
-        runner = self.runner
-        for name in runner.arrays if self.strict else runner.parameters:
-            if not np.isfinite(runner.arrays[name]).all() and np.isfinite(self._copies[name]).all():
+        for name, numbers in self._watched:
+            if not _finite(numbers) and _finite(self._copies[name].reshape(-1)):
                 return name
         return ""
 
@@ -162,3 +164,8 @@ class Watch:
         if self.batch_of is not None:
             return self.batch_of(step)
         return self._batches[step - self.first]
+
+
+def _finite(numbers: Array) -> bool:
+    """Whether all are finite; a product with themselves is the fastest way to see it."""
+    return math.isfinite(np.dot(numbers, numbers)) or bool(np.isfinite(numbers).all())
