@@ -25,6 +25,7 @@ from symprop.data import Door, storage_dtype
 from symprop.errors import DataError, DeclarationError, UnsupportedError, quoted
 from symprop.expression import Expr
 from symprop.graph import Leaf, Node
+from symprop.modes import resolved
 from symprop.pipeline import PASSES, Stage, Work, run, seldom_collected, united
 from symprop.walk import leaves
 
@@ -217,7 +218,8 @@ def compile_program(
         outputs: expressions; ``names`` are used in the text where they have none of their own.
         updates: (state or parameter, its new value).
         title: the name of the function in the text.
-        marked: whether marks of ``prop.update`` in the outputs are carried out too.
+        marked: whether this is a training step: marks of ``prop.update`` in the outputs are
+            carried out too, and ``prop.in_training`` is its first value.
 
     Raises:
         DeclarationError: for two leaves of one name, or a state updated twice.
@@ -227,6 +229,9 @@ def compile_program(
     check_backend(backend)
     check_width(dtype)
     titles = [*names, *([""] * (len(outputs) - len(names)))]
+    chosen = resolved([*(_node(o) for o in outputs), *(_node(n) for _, n in updates)], marked)
+    outputs = [Expr(n, o.sources) for n, o in zip(chosen, outputs, strict=False)]
+    updates = [(s, Expr(n)) for n, (s, _) in zip(chosen[len(outputs) :], updates, strict=True)]
     named = tuple((title_, _node(o)) for title_, o in zip(titles, outputs, strict=True))
     pairs = united([(_target(s), _node(new)) for s, new in updates])
     work = Work(named, pairs, cast(Dtype, dtype), backend, title, marked)

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from symprop.data import closest
-from symprop.declarations import parameter
+from symprop.declarations import parameter, state
 from symprop.errors import DeclarationError, ShapeError, listed, quoted
 from symprop.expression import Expr, axis_names
 from symprop.graph import At, Reduce
 from symprop.initialize import Initializer, Zeros, initializer
 
-__all__ = ["Dense", "Layer", "Sequential"]
+__all__ = ["Dense", "Layer", "Sequential", "fixed_axis", "positive"]
 
 Function = Callable[[Expr], Expr]
 
@@ -45,6 +45,7 @@ class Layer:
         self.given_name = name
         self.name = name or self.kind
         self._declared: dict[str, Expr] = {}
+        self._states: dict[str, Expr] = {}
 
     def __call__(self, x: Expr) -> Expr:
         if not isinstance(x, Expr):
@@ -75,6 +76,14 @@ class Layer:
                 f"call needs {shape}: use a second layer"
             )
         return known
+
+    def state(self, part: str, shape: tuple[int, ...], init: float, axes: tuple[str, ...]) -> Expr:
+        """The state `part` of this layer, which training updates but does not differentiate."""
+        name = f"{self.name}.{part}"
+        if name not in self._states:
+            dims = tuple(f"{a}={n}" if a else n for a, n in zip(axes, shape, strict=True))
+            self._states[name] = state(name, dims, init)
+        return self._states[name]
 
     def rename(self, name: str) -> None:
         """Take the name of a place inside a container; a layer that was called keeps its own."""
@@ -109,20 +118,15 @@ class Dense(Layer):
         init: str | Initializer = "he",
     ) -> None:
         super().__init__(name)
-        if isinstance(units, bool) or not isinstance(units, int | np.integer) or units < 1:
-            raise DeclarationError(f"Dense needs a positive number of units, not {quoted(units)}")
-        self.units, self.bias, self.init = int(units), bias, initializer(init)
+        self.units = positive("Dense", "units", units)
+        self.bias, self.init = bias, initializer(init)
 
     def forward(self, x: Expr) -> Expr:
-        if not x.shape or not isinstance(x.shape[-1], int):
-            raise ShapeError(
-                f"Dense {quoted(self.name)} needs an input whose last axis has a fixed size, but "
-                f'got shape {tuple(x.shape)}: declare it, e.g. "batch pixel=64"'
-            )
+        inputs = fixed_axis(self, x, -1, "batch pixel=64")
         own = self.name.rpartition(".")[2]
         own = own if own.isidentifier() else ""
         read = last_axis_name(x)
-        shape = (self.units, x.shape[-1])
+        shape = (self.units, inputs)
         weight = self.parameter("weight", shape, self.init, (own, read if read != own else ""))
         y = x @ weight.T
         if self.bias:
@@ -131,6 +135,24 @@ class Dense(Layer):
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, name={self.name!r})"
+
+
+def positive(layer: str, what: str, value: Any) -> int:
+    """A positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise DeclarationError(f"{layer} needs a positive number of {what}, not {quoted(value)}")
+    return int(value)
+
+
+def fixed_axis(layer: Layer, x: Expr, axis: int, example: str) -> int:
+    """The size of an axis that a parameter follows; a free one is refused."""
+    if x.ndim <= (axis if axis >= 0 else -axis - 1) or not isinstance(x.shape[axis], int):
+        which = "last axis" if axis == -1 else f"axis {axis}"
+        raise ShapeError(
+            f"{type(layer).__name__} {quoted(layer.name)} needs an input whose {which} has a fixed "
+            f'size, but got shape {tuple(x.shape)}: declare it, e.g. "{example}"'
+        )
+    return int(x.shape[axis])
 
 
 def last_axis_name(x: Expr) -> str:

@@ -25,6 +25,7 @@ from symprop.expression import Expr
 from symprop.function import compile_program
 from symprop.gradient import gradient
 from symprop.metrics import resolve
+from symprop.modes import resolved
 from symprop.optimizer_parts import Update, steps_done
 from symprop.optimizers import Optimizer
 from symprop.pipeline import seldom_collected
@@ -86,7 +87,8 @@ class TrainingStep:
         self.parameters = thawed(self.parameters, freeze)
         self.reported = resolve(metrics, loss, self.outputs)
         self.metrics = {name: one.value for name, one in self.reported.items()}
-        self.gradients = gradient(loss, self.parameters)
+        (trained,) = resolved([loss.node], training=True)
+        self.gradients = gradient(Expr(trained, loss.sources), self.parameters)
         self.clipped = self.gradients if clip is None else clip.clipped(self.gradients)
         self.updates = counted(optimizer.updates(self.parameters, self.clipped), loss)
         self._compiled: dict[tuple[str, str], Any] = {}

@@ -20,6 +20,7 @@ from codegen.index import Ix
 from symprop import term as t
 from symprop.diagnose.activations import Activation, Pointwise, is_activation
 from symprop.graph import At, Leaf, Node, Output, Reduce, Region, Scan, hint, origin, suggested
+from symprop.modes import resolved
 from symprop.pipeline import collect_updates
 from symprop.simplify.inline import inline, is_map, is_view
 from symprop.walk import carry_over, rebuild, substitute, topological, users
@@ -78,7 +79,7 @@ class Network:
 
 def read_network(loss: Node) -> Network:
     """The layers of the loss; see the module's docstring."""
-    (loss,) = opened(collect_updates([loss])[0])
+    (loss,) = opened(collect_updates(resolved([loss], training=True))[0])
     order = topological([loss])
     reader = Reader(order)
     scans = dict.fromkeys(n.block.name or "scan" for n in order if isinstance(n, Scan))

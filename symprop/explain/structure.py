@@ -18,6 +18,7 @@ from symprop import term as t
 from symprop.explain.elements import Normalised, moved
 from symprop.graph import At, IndexOf, Leaf, Node, Opaque, Output, Reading, Reduce, Region
 from symprop.make import fresh, make
+from symprop.modes import MODE
 from symprop.ops import elementwise as ops
 from symprop.ops.control import UPDATE
 from symprop.walk import carry_over, rebuild, topological, users
@@ -69,8 +70,9 @@ def written_out(root: Node) -> Node:
             mapping: dict[Node, Node] = {}
             mapping.update(zip(region.block.leaves, region.arguments, strict=True))
             found = written_out(replaced([region.block.outputs[found.n]], mapping)[0])
-        if isinstance(found, Output) and isinstance(found.of, Opaque) and found.of.atom is UPDATE:
-            found = found.of.arguments[0]  # a mark beside the value
+        of = found.of if isinstance(found, Output) else None
+        if isinstance(of, Opaque) and of.atom in (UPDATE, MODE):
+            found = of.arguments[0]  # a mark beside the value, or the value in training
         if found is not node:
             carry_over(node, found)
             new[node] = found
