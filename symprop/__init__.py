@@ -255,6 +255,7 @@ from symprop.optimizers import (
     Optimizer,
     RMSProp,
 )
+from symprop.recurrent_layers import GRU, LSTM, RNN, Bidirectional
 from symprop.schedules import (
     cosine_decay,
     exponential_decay,
@@ -263,9 +264,19 @@ from symprop.schedules import (
     step_decay,
     warm_up,
 )
+from symprop.sequence_layers import (
+    Embedding,
+    MultiHeadAttention,
+    TransformerBlock,
+    one_hot,
+    rotary,
+)
 from symprop.training import Trainer, TrainingStep, training_step
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "SGD",
     "Accumulated",
     "AdaGrad",
@@ -276,6 +287,7 @@ __all__ = [
     "Averaged",
     "AvgPool",
     "BatchNorm",
+    "Bidirectional",
     "CSVLogger",
     "Callback",
     "Check",
@@ -296,6 +308,7 @@ __all__ = [
     "Diagnosis",
     "Dim",
     "EarlyStopping",
+    "Embedding",
     "Expr",
     "Function",
     "Glorot",
@@ -310,6 +323,7 @@ __all__ = [
     "Lion",
     "MaxPool",
     "Momentum",
+    "MultiHeadAttention",
     "NAdam",
     "Nesterov",
     "NonFiniteError",
@@ -325,6 +339,7 @@ __all__ = [
     "SympropError",
     "Trainer",
     "TrainingStep",
+    "TransformerBlock",
     "UnsupportedError",
     "Upsample",
     "VerificationError",
@@ -456,6 +471,7 @@ __all__ = [
     "normal_pdf",
     "normalize",
     "one_cycle",
+    "one_hot",
     "pad",
     "parameter",
     "poisson_loss",
@@ -469,6 +485,7 @@ __all__ = [
     "relu",
     "reshape",
     "rms_norm",
+    "rotary",
     "round",
     "rsqrt",
     "same",

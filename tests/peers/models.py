@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import (
     cases_elementwise,
     cases_images,
+    cases_layers,
     cases_networks,
     cases_normalise,
     cases_sequences,
@@ -30,6 +31,7 @@ CHAPTERS = (
     cases_elementwise,
     cases_normalise,
     cases_images,
+    cases_layers,
     cases_sequences,
     cases_structure,
     cases_windows,
