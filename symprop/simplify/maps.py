@@ -185,8 +185,8 @@ def _swap(body: t.Term, x: t.Term, part: t.Term, stand: t.Term) -> t.Term:
     if part is x:
         return t.rewrite(body, lambda y: stand if y is x else None)
     if isinstance(x, t.Prod):
-        taken = dict(powers(part)) if isinstance(part, t.Prod) else {part: 1}
-        left = [t.power(b, n) for b, n in x.factors if taken.get(b) != n]
+        taken = powers(part)  # a base may stand both above and below
+        left = [t.power(b, n) for b, n in x.factors if (b, n) not in taken]
         new = t.mul(stand, *left)
     else:
         assert isinstance(x, t.Sum)
@@ -198,13 +198,13 @@ def _swap_in_sum(x: t.Sum, part: t.Term, stand: t.Term) -> t.Term:
     k, rest = t.coefficient(part)
     if isinstance(rest, t.Sum) and k == 1:
         return t.add(x, t.neg(part), stand)
-    taken = dict(powers(rest))
+    taken = set(powers(rest))
     terms = [t.num(x.const)]
     for y, c in x.terms:
-        own = dict(powers(y))
-        if c == k and taken and all(own.get(b) == n for b, n in taken.items()):
-            terms.append(t.mul(stand, *(t.power(b, n) for b, n in own.items() if b not in taken)))
-            taken = {}
+        own = powers(y)
+        if c == k and taken and taken.issubset(own):
+            terms.append(t.mul(stand, *(t.power(b, n) for b, n in own if (b, n) not in taken)))
+            taken = set()
         else:
             terms.append(t.scale(c, y))
     return t.add(*terms)

@@ -57,13 +57,12 @@ def _common(
     total = factors[0][0]
     if total.const or len(total.terms) < 2:
         return [], factors
-    parts = [dict(powers(x)) for x, _ in total.terms]
-    shared = [(b, n) for b, n in parts[0].items() if all(p.get(b) == n for p in parts[1:])]
+    parts = [powers(x) for x, _ in total.terms]
+    shared = [own for own in parts[0] if all(own in p for p in parts[1:])]
     if not shared:
         return [], factors
-    names = {b for b, _ in shared}
     left = t.add(*(
-        t.scale(k, t.mul(*(t.power(b, n) for b, n in p.items() if b not in names)))
+        t.scale(k, t.mul(*(t.power(b, n) for b, n in p if (b, n) not in shared)))
         for p, (_, k) in zip(parts, total.terms, strict=True)
     ))  # fmt: skip
     return shared, ((left, 1),)
