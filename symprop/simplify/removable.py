@@ -92,8 +92,7 @@ def _removed(factors: Factors, unknown: Term, window: Window) -> Term | None:
 
 def _divides(quotient: Term) -> bool:
     """A power below, and something above that could vanish with it."""
-    if not isinstance(quotient, t.Prod):
-        return False
+    assert isinstance(quotient, t.Prod)  # what it was found by stands below
     signs = {n > 0 for _, n in quotient.factors}
     return len(signs) == 2
 
@@ -159,7 +158,10 @@ def _declared(
         total: Any = 0
         for c in reversed(series):
             total = total * step + fm.exact(c)
-        return where(size(step) < fm.exact(reach), total, plain(x))
+        inside = size(step) < fm.exact(reach)
+        if len(place.sides) == 1:  # beyond the point it is not defined, and the polynomial is
+            inside = sympy.And(inside, step * place.sides[0] >= 0)
+        return where(inside, total, plain(x))
 
     d = Declaration(
         "quotient",
@@ -189,11 +191,11 @@ def _slope(quotient: Term) -> Term:
 
 
 def _at(term: Term, x: Any) -> Any:
-    """The value at 120 digits; NaN where it is not defined."""
+    """The value at 120 digits; NaN where it is not defined, inf where it has no number."""
     try:
         return CTX.mpf(evaluate(term, [x], CTX))
-    except (ZeroDivisionError, ValueError, TypeError, OverflowError):
-        return CTX.nan
+    except OverflowError:
+        return CTX.inf
 
 
 def _number(q: Fraction) -> Any:
@@ -210,13 +212,14 @@ def _limit(quotient: Term, at: Fraction) -> _Singularity | None:
     limits, sides = [], []
     for side in (-1, 1):
         near, nearer = (_at(quotient, x + side * CTX.mpf(10) ** -k) for k in (24, 28))
-        if CTX.isfinite(near):
-            if not CTX.isfinite(nearer) or abs(near - nearer) > CTX.mpf(10) ** -10 * (
-                1 + abs(near)
-            ):
-                return None
-            limits.append(_extrapolated(quotient, x, side))
-            sides.append(side)
+        if CTX.isnan(near):  # not defined on this side
+            continue
+        if not CTX.isfinite(near) or not CTX.isfinite(nearer):
+            return None
+        if abs(near - nearer) > CTX.mpf(10) ** -10 * (1 + abs(near)):
+            return None
+        limits.append(_extrapolated(quotient, x, side))
+        sides.append(side)
     if not limits or any(abs(v - limits[0]) > CTX.mpf(10) ** -30 for v in limits):
         return None
     return _Singularity(at, _fraction(limits[0]), tuple(sides))
