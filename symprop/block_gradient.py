@@ -85,9 +85,6 @@ def _block_vjp(
                 plain = not isinstance(o, Leaf | Scan | Region | Opaque)
                 if o not in depends and plain and o.operands:
                     saved[o] = None
-    for n in found:
-        if n not in depends and not isinstance(n, Leaf) and n.operands:
-            saved[n] = None
     for leaf, n in zip(_true(need), found, strict=True):
         if block.names[leaf] and not graph.hint(n):
             graph.rename(n, f"d_{block.names[leaf]}")

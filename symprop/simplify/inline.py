@@ -66,8 +66,8 @@ def slice_like(node: Reduce) -> bool:
 def inline(node: Reduce, k: int, fits: Callable[[Node], bool] = lambda n: True) -> Node | None:
     """``node`` with its read number k, of a map, replaced by the map's body."""
     r = node.reads[k]
-    if not isinstance(r, At) or not isinstance(r.node, Reduce) or not is_map(r.node):
-        return None
+    assert isinstance(r, At)
+    assert isinstance(r.node, Reduce)
     source = r.node
     if not _types_agree(node, k, source):
         return None

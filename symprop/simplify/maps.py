@@ -41,8 +41,8 @@ def read_through_views(node: Reduce, context: Context) -> Node | None:
                 return False
             inner = view.reads[0]
             found = made.reads[0]
-            if not isinstance(inner, At) or not isinstance(found, At):
-                return True
+            assert isinstance(inner, At)
+            assert isinstance(found, At)  # a view of a view is one
             before = sum(map(complexity, inner.index)), sum(map(complexity, r.index))
             return sum(map(complexity, found.index)) <= min(max(before), VIEW_LIMIT)
 
@@ -173,8 +173,6 @@ def _hoisted(node: Reduce, x: t.Term, part: t.Term) -> Node | None:
     small = make("sum", loops, len(loops), (), part, node.reads, node.dtype)
     stand = t.read(len(node.reads))
     body = _swap(node.body, x, part, stand)
-    if body is node.body:
-        return None
     reads = [*node.reads, At(small, tuple(v.ix() for v in loops))]
     return make(node.op, node.loops, node.nout, node.guards, body, reads, node.dtype,
                 node.accumulator)  # fmt: skip

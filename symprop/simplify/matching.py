@@ -91,7 +91,8 @@ def found(pattern: Term, x: Term, window: Window, so_far: Found) -> Iterator[Fou
             for ways, left in _terms(pattern, pattern.const == const, terms, window, so_far):
                 if not left:
                     yield ways
-    elif isinstance(pattern, t.Prod):
+    else:
+        assert isinstance(pattern, t.Prod)
         for c, factors in factors_of(window.look(x), window):
             if c == 1:
                 for ways, rest_ in _factors(list(pattern.factors), factors, window, so_far):
@@ -101,13 +102,9 @@ def found(pattern: Term, x: Term, window: Window, so_far: Found) -> Iterator[Fou
 
 def _called(pattern: t.Call, x: Term, window: Window) -> t.Call | None:
     """x as a call of the pattern's function, what hides it opened."""
-    for _ in range(4):
-        if isinstance(x, t.Call) and x.fn is pattern.fn:
-            return x
-        seen = window.look(x)
-        if seen is x:
-            return None
-        x = seen
+    for y in (x, window.look(x)):
+        if isinstance(y, t.Call) and y.fn is pattern.fn:
+            return y
     return None
 
 

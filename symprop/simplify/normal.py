@@ -115,22 +115,14 @@ def _summed(node: Reduce, monomial: Monomial) -> Poly:
     body = t.mul(*(t.power(t.read(k), n) for k, (_, n) in enumerate(moving)))
     core = make("sum", node.loops, node.nout, node.guards, body, [a for a, _ in moving],
                 node.dtype, node.accumulator)  # fmt: skip
-    k = t.ONE
-    at: Reading = At(core, tuple(item.ix() for item in node.outer))
-    if isinstance(core, Reduce) and not core.guards and len(core.loops) == core.nout:
+    assert isinstance(core, Reduce)
+    if not core.guards and len(core.loops) == core.nout:
         # The loops were solved or counted away: what is left is a map, looked into again.
         inside = _term(core.body, core.reads, DEPTH)
         return {_times(tuple(fixed), m): c for m, c in inside.items()}
-    at, k = _narrow(core, at)
-    return {_times(tuple(fixed), ((at, 1),)): k}
-
-
-def _narrow(core: Node, at: Reading) -> tuple[Reading, Fraction]:
-    """The core sum without the output loops it does not depend on."""
-    if not isinstance(core, Reduce) or not isinstance(at, At):
-        return at, t.ONE
     smaller, kept = without_unused_loops(core)
-    return At(smaller, tuple(at.index[k] for k in kept)), t.ONE
+    at = At(smaller, tuple(node.outer[k].ix() for k in kept))
+    return {_times(tuple(fixed), ((at, 1),)): t.ONE}
 
 
 def without_unused_loops(node: Reduce) -> tuple[Node, list[int]]:

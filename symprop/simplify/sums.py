@@ -34,10 +34,9 @@ def pull_factors(node: Reduce, context: Context) -> Node | None:
     body = t.mul(*(t.power(b, n) for b, n in moving))
     core = make(node.op, node.loops, node.nout, node.guards, body, node.reads, node.dtype,
                 node.accumulator)  # fmt: skip
-    at: Reading = At(core, tuple(item.ix() for item in node.outer))
-    if isinstance(core, Reduce) and not is_map(core):
-        smaller, kept = normal.without_unused_loops(core)
-        at = At(smaller, tuple(node.outer[j].ix() for j in kept))
+    assert isinstance(core, Reduce)
+    smaller, kept = normal.without_unused_loops(core)
+    at = At(smaller, tuple(node.outer[j].ix() for j in kept))
     whole = t.mul(*(t.power(b, n) for b, n in fixed))
     # Where the guards leave no point the sum is 0, whatever the factor would have been there.
     strong = bool(node.guards) and not finite(whole, Scope(node.reads))
