@@ -4,8 +4,9 @@ In: a node, the cotangent of its value (or the tangents of its operands). Out: c
 nodes, their sum, and A[i], the first position that attains an extremum.
 
 Guarantees: strong zero (see ``symprop.gradient``, whose rule this is): a selection in a local
-derivative stays outermost; a product whose local derivative is not proved finite is
-``strong_mul``; forward, so is one whose tangent may be infinite.
+derivative, or one that made the cotangent, stays outermost (``symprop.branches``); a product whose
+local derivative is not proved finite is ``strong_mul``; forward, so is one whose tangent may be
+infinite.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from weakref import WeakKeyDictionary
 from codegen.index import Guard, Ix, Loop, as_ix, gather, guard, loop, substitute
 from symprop import graph
 from symprop import term as t
+from symprop.branches import selection, zero_somewhere
 from symprop.errors import UnsupportedError
 from symprop.graph import FLOATS, At, IndexOf, Leaf, Node, Origin, Reading, Reduce
 from symprop.make import fresh, make
@@ -89,13 +91,30 @@ def _contribution(
     reads = [_shifted(x, shift) for x in node.reads]
     reads += [At(g, outer), At(node, outer)]
     value = t.read(len(node.reads) + 1)
-    body = _product(t.read(len(node.reads)), d, scope_of(node))
+    body = _adjoint(node, k, g, outer, d, reads)
     if _worth_reading(node):
         body = t.rewrite(body, lambda x: value if x is node.body else None)
     part = make("sum", loops, rank, guards, body, reads, operand.dtype)
     by_rule = Origin(graph.origin(node).place, "chain rule", (operand, node, g))
     graph.remember(part, by_rule if source is None else source)
     return part
+
+
+def _adjoint(
+    node: Reduce, k: int, g: Node, outer: tuple[Ix, ...], d: t.Term, reads: list[Reading]
+) -> t.Term:
+    """g * d over the reads, which become more where a selection that made g is seen: it stays
+    outermost where d may be infinite, or may be so for what the branch not taken was given."""
+    plain, scope = t.read(len(node.reads)), scope_of(node)
+    if len(node.loops) > node.nout or (k not in d.reads and finite(d, scope)):
+        return _product(plain, d, scope)
+    seen = selection(g, outer)
+    if seen is None:
+        return _product(plain, d, scope, strong=k in d.reads and zero_somewhere(g))
+    own = [t.read(len(reads) + i) for i in range(len(seen.reads))]
+    reads += seen.reads
+    taken = _product(plain if seen.value is None else seen.value, d, scope)
+    return t.select(t.replace(seen.condition, own), taken, 0)
 
 
 def _worth_reading(node: Reduce) -> bool:
@@ -113,12 +132,12 @@ def _shifted(r: Reading, shift: Mapping[Loop, Ix]) -> Reading:
     return At(r.node, index, tuple(g for g in guards if isinstance(g, Guard)))
 
 
-def _product(g: t.Term, d: t.Term, scope: Scope) -> t.Term:
-    """g * d, selections outermost, strong where d is not proved finite."""
+def _product(g: t.Term, d: t.Term, scope: Scope, strong: bool = False) -> t.Term:
+    """g * d, selections outermost, strong where d is not proved finite, or where asked for."""
     if isinstance(d, t.Call) and d.fn is t.SELECT:
         c, a, b = d.args
-        return t.select(c, _product(g, a, scope), _product(g, b, scope))
-    if isinstance(d, t.Num) or finite(d, scope):
+        return t.select(c, _product(g, a, scope, strong), _product(g, b, scope, strong))
+    if isinstance(d, t.Num) or (finite(d, scope) and not strong):
         return t.mul(g, d)
     k, rest = t.coefficient(d)
     return t.scale(k, t.call(t.STRONG_MUL, g, rest))

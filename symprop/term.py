@@ -390,7 +390,20 @@ def _fold_select(c: Term, a: Term, b: Term) -> Term | None:
         return call(SELECT, c, a, b.args[2])
     if isinstance(a, Call) and a.fn is SELECT and a.args[0] is c:
         return call(SELECT, c, a.args[1], b)
-    return None
+    taken = _taken_factors(c, a)
+    return None if taken is a else call(SELECT, c, taken, b)
+
+
+def _taken_factors(c: Term, x: Term) -> Term:
+    """A product where c holds: of a factor that is a selection by c, what it selects."""
+    k, rest = coefficient(x)
+    if not isinstance(rest, Prod):
+        return x
+    taken = [(b.args[1], n) if isinstance(b, Call) and b.fn is SELECT and b.args[0] is c else (b, n)
+             for b, n in rest.factors]  # fmt: skip
+    if all(a is b for (a, _), (b, _) in zip(taken, rest.factors, strict=True)):
+        return x
+    return scale(k, mul(*(power(b, n) for b, n in taken)))
 
 
 def _fold_compare(test: Callable[[Any, Any], bool]) -> Callable[..., Term | None]:
