@@ -91,7 +91,7 @@ class _Conversion:
         """The term in the dtype of the buffer it is stored in."""
         kind = self.kind(term)
         if dtype in FLOATS:
-            found = self.floating(term)
+            found = self.whole(term)
             return found if dtype == self.compute or kind == "number" else Cast(dtype, found)
         found = self.plain(term)
         if kind in ("number", dtype):
@@ -175,6 +175,18 @@ class _Conversion:
         """A float handed to a function: a bare size would become float64 there."""
         found = self.floating(term)
         return Cast(self.compute, found) if self.kind(term) == "size" else found
+
+    def whole(self, term: Term) -> Scalar:
+        """A term that is all of a value, or of a branch: k / x**n is divided by x again and again,
+        for the power may be out of range where the quotient is not."""
+        if isinstance(term, t.Call) and term.fn is t.SELECT:
+            return self.select(term, self.whole)
+        k, x = t.coefficient(term)
+        if isinstance(x, t.Prod) and len(x.factors) == 1:
+            ((base, n),) = x.factors
+            if n < -1 and _plain(base) and self.kind(base) in FLOATS:
+                return self.divided(k, base, -n)
+        return self.floating(term)
 
     # --- as it is ------------------------------------------------------------------------------
 
@@ -260,8 +272,8 @@ class _Conversion:
     def in_double(self, x: Term) -> Scalar:
         """A part that is computed in float64, rounded."""
         if self.compute == "float64":
-            return self.floating(x)
-        return Cast(self.compute, self.double.floating(x))
+            return self.whole(x)
+        return Cast(self.compute, self.double.whole(x))
 
     @cached_property
     def double(self) -> _Conversion:
@@ -359,6 +371,16 @@ class _Conversion:
         found = reduce(_times, tops)
         return Binary("/", found, reduce(_times, downs)) if downs else found
 
+    def divided(self, k: Fraction, base: Term, n: int) -> Scalar:
+        """k / x**n, x by x."""
+        over, under = _split(abs(k), False)
+        divisor = self.floating(base)
+        found: Scalar = Number(-over if k < 0 else over)
+        for m in range(n):
+            first = under != 1 and m == 0
+            found = Binary("/", found, _times(Number(under), divisor) if first else divisor)
+        return found
+
     def power(self, base: Term, n: int, of: Any) -> Scalar:
         found = cast(Scalar, of(base))
         return found if n == 1 else Binary("**", found, Number(Fraction(n)))
@@ -374,6 +396,11 @@ class _Conversion:
         latest = max(p.position for p in places)
         plain = isinstance(x, t.Read)
         return (1 if single else 3 if parameter else 2, not plain, -latest, n, x.digest)
+
+
+def _plain(x: Term) -> bool:
+    """Whether it is a read, from inside of a part in float64 too."""
+    return isinstance(x, t.Read) or (isinstance(x, t.Call) and x.fn is OUTSIDE)
 
 
 def _times(a: Scalar, b: Scalar) -> Scalar:

@@ -81,6 +81,13 @@ def _sinc(square: Any) -> Any:
     return CTX.sincpi(CTX.sqrt(square))
 
 
+def _log_cosh(square: Any) -> Any:
+    """log(cosh(a))/a**2 of a**2."""
+    a = CTX.sqrt(square)
+    near = CTX.mpf(1) / 2 - square / 12 + square**2 / 45
+    return CTX.log(CTX.cosh(a)) / square if a > CTX.mpf(10) ** -9 else near
+
+
 def _cos_pi(square: Any) -> Any:
     """cos(pi*r)/(1/4 - r**2) of r**2, which has no zero."""
     rest = CTX.mpf(1) / 4 - square
@@ -116,6 +123,7 @@ def tables() -> dict[str, list[Any]]:
         "ATAN": fitted(_atan, CTX.mpf(0), tan**2),
         "SINC": fitted(_sinc, CTX.mpf(0), CTX.mpf(1) / 4),
         "COS_PI": fitted(_cos_pi, CTX.mpf(0), CTX.mpf(1) / 4),
+        "LOG_COSH": fitted(_log_cosh, CTX.mpf(0), CTX.mpf(9) / 4),
         "LGAMMA": fitted(_lgamma, -half, half),
         "DIGAMMA": fitted(_digamma, -half, half),
     }

@@ -4,8 +4,9 @@ In: a `Report`. Out: `bar` and `verdict` of a row; `MISSES`, why a row misses it
 
 The bars are of functions of one argument: float32, 1 unit for an op and 2 for its first derivative;
 float64, 2 and 4. Where a derivative vanishes between floats the unit is that of the local scale.
-The second and third derivatives, functions of several arguments, and NumPy, whose functions are
-its own, are measured without a bar.
+The second and third derivatives, ops that are declared as a derivative of another (whose first
+derivative has the bar), functions of several arguments, and NumPy, whose functions are its own,
+are measured without a bar.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MISSES: dict[tuple[str, int], str] = {}
 def bar(row: Row) -> float | None:
     """The largest error that was asked for."""
     op = REGISTRY.get(row.op)
-    if row.backend not in LOOPS or op is None or op.arity != 1:
+    if row.backend not in LOOPS or op is None or op.arity != 1 or op.declaration.derivative_of:
         return None
     return BARS.get((row.dtype, row.order))
 

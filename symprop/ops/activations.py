@@ -25,6 +25,7 @@ from symprop.ops.elementwise import (
     minimum,
     sech2,
     sigmoid,
+    sign,
     softplus,
     tanh,
 )
@@ -64,10 +65,15 @@ hard_sigmoid: ElementwiseOp = elementwise(
     source="Howard et al., Searching for MobileNetV3, 2019",
 )
 
+THREE_HALVES = sympy.Rational(3, 2)
+
 hard_swish: ElementwiseOp = elementwise(
     "hard_swish",
     lambda x: where(x > -3, where(x < 3, x * (x + 3) / 6, x), 0),
-    derivative=lambda x: where(x > -3, where(x < 3, (2 * x + 3) / 6, 1), 0),
+    # SymPy would distribute the third over a bare sum, of which x/3 alone is rounded
+    derivative=lambda x: where(
+        x > -3, where(x < 3, maximum(x + THREE_HALVES, -THREE_HALVES) / 3, 1), 0
+    ),
     evaluate_as=lambda x: where(x < 3, clip(x, -3, 3) * clip(x + 3, 0, 6) / 6, x),
     in_double=True,
     range=(Fraction(-3, 8), None),
@@ -163,15 +169,33 @@ selu: ElementwiseOp = elementwise(
 
 # --- smooth ---------------------------------------------------------------------------------------
 
+LARGE = 2**60  # from here on 1 + x is x in floats of every width
+
 softsign: ElementwiseOp = elementwise(
     "softsign",
     lambda x: x / (1 + abs(x)),
-    derivative=lambda x: 1 / (1 + abs(x)) ** 2,
+    derivative=lambda x: softsign_slope(x),
     in_double=True,
     range=(-1, 1),
     finite=True,
     cost=3,
     doc="x/(1 + |x|); its second derivative at 0, where it jumps, is 0.",
+    source="Bergstra et al., Quadratic polynomials learn better image features, 2009",
+)
+
+softsign_slope: ElementwiseOp = elementwise(
+    "softsign_slope",
+    lambda x: 1 / (1 + abs(x)) ** 2,
+    derivative=lambda x: -2 * sign(x) * softsign_slope(x) / (1 + abs(x)),
+    evaluate_as=lambda x: where(abs(x) > LARGE, 1 / x**2, 1 / (1 + abs(x)) ** 2),
+    in_double=True,
+    digits=18,
+    range=(0, 1),
+    range_open=(True, False),
+    finite=True,
+    derivative_of="softsign",
+    cost=6,
+    doc="1/(1 + |x|)**2, the derivative of softsign; its own at 0, where it jumps, is 0.",
     source="Bergstra et al., Quadratic polynomials learn better image features, 2009",
 )
 

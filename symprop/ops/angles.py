@@ -15,7 +15,7 @@ from typing import Any
 import sympy
 
 from symprop.ops import fits
-from symprop.ops.declare import Convention, ElementwiseOp, elementwise
+from symprop.ops.declare import Convention, ElementwiseOp, elementwise, strong_mul
 from symprop.ops.declare import where_symbolic as where
 from symprop.ops.domain import Interval, Reals
 from symprop.ops.elementwise import (
@@ -38,18 +38,32 @@ HALF = sympy.Rational(1, 2)
 PI = sympy.pi
 BETWEEN = Interval(-1, 1, open_low=True, open_high=True)
 FROM_ONE = Interval(low=1)
+LARGE = 2**30  # from here on x**2 + 1 is x**2 in floats of every width
 
 # --- angles ---------------------------------------------------------------------------------------
 
 tan: ElementwiseOp = elementwise(
     "tan",
     lambda x: sympy.tan(x),
-    derivative=lambda x: 1 / cos(x) ** 2,
+    derivative=lambda x: tan_slope(x),
     evaluate_as=lambda x: sin(x) / cos(x),
     native=(sympy.tan,),
     cost=3,
     doc="Tangent.",
     source="DLMF 4.14.4",
+)
+
+
+tan_slope: ElementwiseOp = elementwise(
+    "tan_slope",
+    lambda x: 1 / cos(x) ** 2,
+    derivative=lambda x: 2 * tan(x) * tan_slope(x),
+    in_double=True,
+    range=(1, None),
+    derivative_of="tan",
+    cost=3,
+    doc="1/cos(x)**2, the derivative of tan.",
+    source="DLMF 4.20.4",
 )
 
 
@@ -65,7 +79,7 @@ def _atan(x: Any) -> Any:
 atan: ElementwiseOp = elementwise(
     "atan",
     lambda x: sympy.atan(x),
-    derivative=lambda x: 1 / (1 + x**2),
+    derivative=lambda x: atan_slope(x),
     evaluate_as=_atan,
     digits=fits.DIGITS,
     range=(-2, 2),
@@ -75,10 +89,26 @@ atan: ElementwiseOp = elementwise(
     source="DLMF 4.23.3",
 )
 
+atan_slope: ElementwiseOp = elementwise(
+    "atan_slope",
+    lambda x: 1 / (1 + x**2),
+    derivative=lambda x: -2 * strong_mul(atan_slope(x), x * atan_slope(x)),
+    evaluate_as=lambda x: where(abs(x) > LARGE, 1 / x**2, 1 / (1 + x**2)),
+    in_double=True,
+    digits=18,
+    range=(0, 1),
+    range_open=(True, False),
+    finite=True,
+    derivative_of="atan",
+    cost=7,
+    doc="1/(1 + x**2), the derivative of atan.",
+    source="DLMF 4.24.8",
+)
+
 asin: ElementwiseOp = elementwise(
     "asin",
     lambda x: sympy.asin(x),
-    derivative=lambda x: 1 / (sqrt(1 - x) * sqrt(1 + x)),
+    derivative=lambda x: asin_slope(x),
     evaluate_as=lambda x: 2 * atan(x / (1 + sqrt(1 - x) * sqrt(1 + x))),
     domain=Interval(-1, 1),
     range=(-2, 2),
@@ -92,7 +122,7 @@ asin: ElementwiseOp = elementwise(
 acos: ElementwiseOp = elementwise(
     "acos",
     lambda x: sympy.acos(x),
-    derivative=lambda x: -1 / (sqrt(1 - x) * sqrt(1 + x)),
+    derivative=lambda x: -asin_slope(x),
     evaluate_as=lambda x: 2 * atan2(sqrt(1 - x), sqrt(1 + x)),
     domain=Interval(-1, 1),
     range=(0, 4),
@@ -101,6 +131,20 @@ acos: ElementwiseOp = elementwise(
     conventions=(Convention("acos'(1) = -inf", at=(1,), slopes=("-inf",)),),
     doc="Arc cosine, between 0 and pi; its derivative at -1 and 1 is -inf.",
     source="DLMF 4.23.2",
+)
+
+asin_slope: ElementwiseOp = elementwise(
+    "asin_slope",
+    lambda x: 1 / sqrt((1 - x) * (1 + x)),
+    derivative=lambda x: x * asin_slope(x) / ((1 - x) * (1 + x)),
+    in_double=True,
+    domain=Interval(-1, 1),
+    range=(1, None),
+    derivative_of="asin",
+    cost=5,
+    conventions=(Convention("asin'(1) = inf", at=(1,), slopes=("inf",), value="inf"),),
+    doc="1/sqrt(1 - x**2), the derivative of asin; +inf at -1 and 1.",
+    source="DLMF 4.24.7",
 )
 
 
@@ -182,8 +226,6 @@ cosh: ElementwiseOp = elementwise(
     source="DLMF 4.28.2",
 )
 
-LARGE = 2**30  # from here on x**2 + 1 is x**2 in floats of every width
-
 
 def _asinh(x: Any) -> Any:
     a, near = abs(x), minimum(abs(x), LARGE)
@@ -213,7 +255,7 @@ asinh: ElementwiseOp = elementwise(
 acosh: ElementwiseOp = elementwise(
     "acosh",
     lambda x: sympy.acosh(x),
-    derivative=lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
+    derivative=lambda x: acosh_slope(x),
     domain=FROM_ONE,
     range=(0, None),
     evaluate_as=_acosh,
@@ -223,6 +265,20 @@ acosh: ElementwiseOp = elementwise(
     conventions=(Convention("acosh'(1) = inf", at=(1,), slopes=("inf",), value=0),),
     doc="Inverse of cosh, for x >= 1; its derivative at 1 is +inf.",
     source="DLMF 4.37.2",
+)
+
+acosh_slope: ElementwiseOp = elementwise(
+    "acosh_slope",
+    lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
+    derivative=lambda x: -acosh_slope(x) * (1 / (x - 1) + 1 / (x + 1)) / 2,
+    in_double=True,
+    domain=FROM_ONE,
+    range=(0, None),
+    derivative_of="acosh",
+    cost=6,
+    conventions=(Convention("acosh'(1) = inf", at=(1,), slopes=("-inf",), value="inf"),),
+    doc="1/sqrt(x**2 - 1), the derivative of acosh; +inf at 1.",
+    source="DLMF 4.38.2",
 )
 
 atanh: ElementwiseOp = elementwise(

@@ -75,6 +75,7 @@ class Declaration:
     finite: bool | Callable[..., bool] = False
     digits: int = 60  # to which evaluate_as is the formula: fewer for a polynomial that was fitted
     in_double: bool = False  # float32 is computed in float64, and rounded once
+    derivative_of: str = ""  # the op whose derivative it is: its accuracy is asked for as that
     conventions: tuple[Convention, ...] = ()
     doc: str = ""
     source: str = ""

@@ -64,20 +64,50 @@ def _cube_root(x: Any) -> Any:
 cbrt: ElementwiseOp = elementwise(
     "cbrt",
     lambda x: sign(x) * power(abs(x), sympy.Rational(1, 3)),
-    derivative=lambda x: 1 / (3 * cbrt(x) ** 2),
+    derivative=lambda x: cbrt_slope(x),
     evaluate_as=_cube_root,
     cost=8,
     doc="Cube root, of negative numbers too; its derivative at 0 is +inf.",
     source="DLMF 4.2.26",
 )
 
+cbrt_slope: ElementwiseOp = elementwise(
+    "cbrt_slope",
+    lambda x: power(abs(x), -sympy.Rational(2, 3)) / 3,
+    derivative=lambda x: -2 * cbrt_slope(x) / (3 * x),
+    evaluate_as=lambda x: 1 / (3 * cbrt(x) ** 2),
+    in_double=True,
+    range=(0, None),
+    range_open=(True, False),
+    derivative_of="cbrt",
+    cost=11,
+    conventions=(Convention("cbrt'(0) = inf", at=(0,), value="inf", slopes=("-inf",)),),
+    doc="1/(3*cbrt(x)**2), the derivative of cbrt; +inf at 0.",
+    source="DLMF 4.2.26",
+)
+
 exp2: ElementwiseOp = elementwise(
     "exp2",
     lambda x: sympy.Integer(2) ** x,
-    derivative=lambda x: sympy.log(2) * exp2(x),
+    derivative=lambda x: exp2_slope(x),
     range=(0, None),
     range_open=(True, False),
     doc="2 to the power x.",
+    source="DLMF 4.2.26",
+)
+
+exp2_slope: ElementwiseOp = elementwise(
+    "exp2_slope",
+    lambda x: sympy.log(2) * exp2(x),
+    derivative=lambda x: sympy.log(2) * exp2_slope(x),
+    # where 2**x is infinite already, half of it is not
+    evaluate_as=lambda x: where(x > 1, sympy.log(4), sympy.log(2)) * exp2(where(x > 1, x - 1, x)),
+    in_double=True,
+    range=(0, None),
+    range_open=(True, False),
+    derivative_of="exp2",
+    cost=4,
+    doc="log(2)*2**x, the derivative of exp2.",
     source="DLMF 4.2.26",
 )
 
@@ -96,12 +126,14 @@ log2: ElementwiseOp = elementwise(
 logit: ElementwiseOp = elementwise(
     "logit",
     lambda x: log(x) - log1p(-x),
-    derivative=lambda x: 1 / (x * (1 - x)),
+    derivative=lambda x: 1 / x + 1 / (1 - x),
     evaluate_as=lambda x: where(
         4 * x < 1,
         log(x / (1 - x)),
-        log1p((2 * x - 1) / (1 - x)),  # 2*x - 1 is exact
+        # 2*x - 1 is exact, and so is 1 - x from 1/2 on
+        where(2 * x < 1, -log1p((1 - 2 * x) / x), log1p((2 * x - 1) / (1 - x))),
     ),
+    in_double=True,
     domain=Interval(0, 1, open_low=True, open_high=True),
     cost=6,
     doc="log(x/(1 - x)), the inverse of sigmoid.",

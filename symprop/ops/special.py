@@ -162,6 +162,9 @@ def _scaled_erfc(x: Any, order: Any) -> list[Any]:
     return found
 
 
+FAR_RIGHT = 2**30  # from here on the next term, of x**-2, is below the last place
+
+
 def _erfcx(x: Any, order: Any) -> Any:
     """A polynomial in (x - 4)/(x + 4); where x is small or below 0, the recurrence."""
     n, a = int(order), abs(x)
@@ -173,7 +176,8 @@ def _erfcx(x: Any, order: Any) -> Any:
     for k in range(1, n + 1):
         step = (found[-2] - 2 * x * found[-1]) / (2 * k)
         found.append(where(x < RECURRENT, step, above(k)) if k < FITTED else step)
-    return found[-1]
+    far = 1 / (sqrt(PI) * 2**n) / x ** (n + 1)  # where the powers above overflow
+    return where(x > FAR_RIGHT, far, found[-1])
 
 
 erfcx: ElementwiseOp = elementwise(
@@ -181,6 +185,7 @@ erfcx: ElementwiseOp = elementwise(
     lambda x, order=0: _scaled_erfc(x, order)[-1],
     derivative=lambda x, order: -2 * (order + 1) * erfcx.with_parameters(order=order + 1)(x),
     evaluate_as=_erfcx,
+    in_double=True,
     digits=fits.DIGITS,
     range=(0, None),
     range_open=(True, False),
@@ -232,6 +237,7 @@ erfinv_slope: ElementwiseOp = elementwise(
     evaluate_as=lambda x: sqrt(PI) / 2 * erfcx(abs(erfinv(x))) / (1 - abs(x)),
     domain=OPEN,
     digits=fits.DIGITS,
+    derivative_of="erfinv",
     cost=100,
     doc="sqrt(pi)/2*exp(erfinv(x)**2), the derivative of erfinv.",
     source="DLMF 7.17.1",
@@ -284,6 +290,7 @@ log_normal_cdf_slope: ElementwiseOp = elementwise(
     digits=fits.DIGITS,
     range=(0, None),
     range_open=(True, False),
+    derivative_of="log_normal_cdf",
     cost=50,
     doc="normal_pdf(x)/normal_cdf(x), the derivative of log_normal_cdf.",
     source="DLMF 7.8.1 (Mills' ratio)",
@@ -296,6 +303,7 @@ log_normal_cdf_bend: ElementwiseOp = elementwise(
     evaluate_as=_bend,
     digits=fits.DIGITS,
     range=(-1, 0),
+    derivative_of="log_normal_cdf_slope",
     cost=100,
     doc="The second derivative of log_normal_cdf.",
     source="DLMF 7.8.1 (Mills' ratio)",
@@ -360,6 +368,7 @@ sinc: ElementwiseOp = elementwise(
     lambda x, order=0: _sinc_formula(x, order),
     derivative=lambda x, order: sinc.with_parameters(order=order + 1)(x),
     evaluate_as=_sinc,
+    in_double=True,
     digits=fits.DIGITS,
     finite=True,
     cost=20,

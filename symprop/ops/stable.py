@@ -14,10 +14,13 @@ from typing import Any
 
 import sympy
 
+from symprop import formula as fm
+from symprop.ops import fits
 from symprop.ops.declare import ElementwiseOp, elementwise
 from symprop.ops.declare import where_symbolic as where
 from symprop.ops.domain import Interval, NonNegative, Positive, Reals
-from symprop.ops.elementwise import abs, exp, expm1, log, log1p, tanh
+from symprop.ops.elementwise import abs, exp, expm1, log, log1p, maximum, minimum, tanh
+from symprop.ops.fits import polynomial
 
 __all__ = [
     "bose",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 Negative = Interval(high=0, open_high=True)
+FAR = 40  # from here on exp(x) - 1 is exp(x) in floats of every width
 
 # Below this size exp(x) and what it multiplies are far from the ends of float32.
 SAFE = 80
@@ -40,6 +44,10 @@ bose: ElementwiseOp = elementwise(
     "bose",
     lambda x: 1 / expm1(x),
     derivative=lambda x: bose(x) * bose(-x),
+    # far out exp(x) overflows, and exp(-x) has the value to the last place
+    evaluate_as=lambda x: where(x > FAR, exp(-x), 1 / expm1(minimum(x, FAR))),
+    in_double=True,
+    digits=17,
     domain=Positive,
     cost=2,
     doc="1/(exp(x) - 1), the Bose-Einstein function: the derivative of log(1 - exp(-x)).",
@@ -51,6 +59,7 @@ log1mexp: ElementwiseOp = elementwise(
     lambda x: where(x > -1, log(-expm1(x)), log1p(-exp(x))),
     derivative=lambda x: -bose(-x),
     evaluate_as=lambda x: where(x > Fraction(-7, 10), log(-expm1(x)), log1p(-exp(x))),
+    in_double=True,
     domain=Negative,
     range=(None, 0),
     range_open=(False, True),
@@ -59,22 +68,43 @@ log1mexp: ElementwiseOp = elementwise(
     source="Maechler, Accurately computing log(1 - exp(-|a|)), 2012",
 )
 
+# log(2) as a float and what it lacks, and how far from it the value is one of the distance.
+LN2, LN2_REST = 0.6931471805599453, 2.3190468138462996e-17
+BESIDE = (Fraction(-3465, 10000), Fraction(1, 2))  # to log(2)/2, where expm1 begins to cancel
+
+
+def _log_expm1(x: Any) -> Any:
+    """Beside its zero: d + log(2 - exp(-d)) of the distance d = x - log(2)."""
+    distance = maximum(x - fm.exact(LN2), -1)  # always the first: a sum would swallow it
+    beside = distance + log1p(-expm1(-distance)) - 2 * fm.exact(LN2_REST)
+    usual = where(x < 1, log(expm1(minimum(x, 1))), x + log1p(-exp(-x)))
+    low, high = BESIDE
+    return where(sympy.And(distance > low, distance < high), beside, usual)
+
+
 log_expm1: ElementwiseOp = elementwise(
     "log_expm1",
     lambda x: where(x < 1, log(expm1(x)), x + log1p(-exp(-x))),
     derivative=lambda x: -bose(-x),
-    evaluate_as=lambda x: where(x < 1, log(expm1(x)), x + log1p(-exp(-x))),
+    evaluate_as=_log_expm1,
+    in_double=True,
+    digits=14,  # beside log(2) of its value, there 0
     domain=Positive,
     cost=4,
     doc="log(exp(x) - 1), the inverse of softplus, without overflow.",
     source="Maechler, Accurately computing log(1 - exp(-|a|)), 2012",
 )
 
+LOG_COSH_REACH = Fraction(3, 2)  # of the polynomial
+
+
 log_cosh: ElementwiseOp = elementwise(
     "log_cosh",
     lambda x: log1p(expm1(x) ** 2 * exp(-x) / 2),  # cosh(x) - 1
     derivative=lambda x: tanh(x),
     evaluate_as=lambda x: _log_cosh(abs(x)),
+    in_double=True,
+    digits=fits.DIGITS,
     range=(0, None),
     finite=True,
     cost=9,
@@ -84,9 +114,9 @@ log_cosh: ElementwiseOp = elementwise(
 
 
 def _log_cosh(a: Any) -> Any:
-    """cosh(a) - 1 is (exp(a) - 1)**2 / (2*exp(a)), which log1p takes near 0."""
-    near = log1p(expm1(a) ** 2 * exp(-a) / 2)
-    return where(a < 1, near, a + (log1p(exp(-2 * a)) - log(2)))
+    """Near 0 a polynomial of its square."""
+    near = a**2 * polynomial(fits.LOG_COSH, minimum(a, LOG_COSH_REACH) ** 2)
+    return where(a < LOG_COSH_REACH, near, a + (log1p(exp(-2 * a)) - log(2)))
 
 
 log_times_exp: ElementwiseOp = elementwise(
@@ -121,6 +151,7 @@ power_log: ElementwiseOp = elementwise(
     lambda x, n=1, m=1: where(sympy.Eq(x, 0), 0, x**n * log(x) ** m),
     derivative=_power_log_slope,
     domain=NonNegative,
+    in_double=True,
     cost=4,
     doc="x**n * log(x)**m for n > 0 and whole m > 0: at x = 0 its limit, 0, and there the limits "
     "of its derivatives, too.",
