@@ -130,7 +130,6 @@ def test_conventions_hold_and_are_printed(backend: str) -> None:
 # --- 5. vector mathematics ----------------------------------------------------------------------
 
 
-@not_yet("vector mathematics")
 def test_emitted_loops_call_no_library() -> None:
     x = prop.input("x", 64)
     for name in ONE_ARGUMENT:
