@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from codegen.functions import FUNCTIONS
-from codegen.llvm.early import early
+from codegen.llvm.early import AGAIN, early
 from codegen.llvm.emit import emit
 from codegen.llvm.schedule import native
 from codegen.llvm.target import X86_64_AVX512
@@ -87,6 +87,56 @@ def test_the_largest_part_of_a_value_moves() -> None:
 def test_what_is_not_cheaper_there_stays(slope: Callable[[Handle, object, object], object]) -> None:
     before = step(slope)
     assert early(before) == before or parts(early(before)) == parts(before)
+
+
+def through(function: str, sign: int = 1) -> Loops:
+    """z = 2 x, h = max(z, -9), y = h * sigmoid(3 h), w = 3 h, d = g * (h * function(w or -w) + 1)."""
+    p = Building("through", dtype="float64", batch=None, unit=5)
+    x, g = p.declare("x", "batch unit"), p.declare("g", "batch unit")
+    z = p.step("z", "batch unit", "=", lambda b, u: 2 * x[b, u])
+    h = p.step("h", "batch unit", "=", lambda b, u: call("maximum", z[b, u], -9))
+    y = p.step("y", "batch unit", "=", lambda b, u: h[b, u] * call("sigmoid", 3 * h[b, u]))
+    w = p.step("w", "batch unit", "=", lambda b, u: 3 * h[b, u])
+    d = p.step(
+        "d", "batch unit", "=",
+        lambda b, u: g[b, u] * (h[b, u] * call(function, w[b, u] if sign > 0 else -w[b, u]) + 1),
+    )  # fmt: skip
+    return from_program(p.done(y, d))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_value_moves_before_the_arrays_it_was_made_of(sign: int) -> None:
+    before = through("sigmoid", sign)
+    after = early(before)
+    assert parts(after) == ["z", "h", "y", "sigmoid_h", "w", "d"]
+    assert reads(after, "sigmoid_h") == {"h"}
+    assert reads(after, "d") == {"g", "sigmoid_h"}
+    agrees(before, after)
+
+
+def test_of_another_argument_a_function_is_no_kin() -> None:
+    before = through("tanh")
+    assert early(before) == before
+    scaled = step(lambda z, b, u: call("sech2", 3 * z[b, u]))
+    assert early(scaled) == scaled
+
+
+def test_what_was_made_of_many_operations_is_not_made_again() -> None:
+    p = Building("chain", dtype="float64", batch=None, unit=5)
+    x, g = p.declare("x", "batch unit"), p.declare("g", "batch unit")
+    h = p.step("h", "batch unit", "=", lambda b, u: 2 * x[b, u])
+
+    def long(b: object, u: object) -> object:
+        value = h[b, u]
+        for k in range(AGAIN):
+            value = value + k
+        return value
+
+    y = p.step("y", "batch unit", "=", lambda b, u: call("tanh", long(b, u)))
+    w = p.step("w", "batch unit", "=", long)
+    d = p.step("d", "batch unit", "=", lambda b, u: g[b, u] * call("sech2", w[b, u]))
+    before = from_program(p.done(y, d))
+    assert early(before) == before
 
 
 def divisions(slope: bool) -> int:
