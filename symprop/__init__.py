@@ -205,7 +205,7 @@ from symprop.ops.special import (
     polygamma,
     sinc,
 )
-from symprop.ops.stable import log1mexp, log_cosh, log_expm1
+from symprop.ops.stable import log1mexp, log_cosh, log_erfc, log_expm1
 from symprop.ops.structural import (
     argmax,
     argmin,
@@ -443,6 +443,7 @@ __all__ = [
     "log1p",
     "log2",
     "log_cosh",
+    "log_erfc",
     "log_expm1",
     "log_ndtr",
     "log_normal_cdf",

@@ -218,6 +218,19 @@ def _base(r: Reading) -> Reading:
     return r
 
 
+def _guarded(r: Reading) -> Reading:
+    """What a read reads, where that is a value but for its infinities or zeros."""
+    node = r.node if isinstance(r, At) and not r.guards else None
+    if not isinstance(node, Reduce) or node.guards or len(node.loops) > node.nout:
+        return r
+    body = node.body
+    if not isinstance(body, t.Call) or body.fn.name not in ("finite_or_zero", "one_if_zero"):
+        return r
+    (inner,) = body.args
+    assert isinstance(r, At)
+    return _moved_reads(r)[inner.k] if isinstance(inner, t.Read) else r
+
+
 def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
     """The maximum m when the exponent is x - m with m a maximum of x: then it is at most 0."""
     for _ in range(LOOK):  # the difference may be a value of its own
@@ -232,11 +245,12 @@ def _gap(exponent: t.Term, scope: Scope) -> Reduce | None:
     if len(plus) != 1 or len(minus) != 1:
         return None
     x, m = plus[0], minus[0]
-    if isinstance(m, t.Call) and m.fn.name == "stop_gradient":
-        m = m.args[0]
+    for word in ("stop_gradient", "finite_or_zero"):
+        if isinstance(m, t.Call) and m.fn.name == word:
+            m = m.args[0]
     if not isinstance(x, t.Read) or not isinstance(m, t.Read):
         return None
-    value, top = _base(scope.reads[x.k]), _base(scope.reads[m.k])
+    value, top = _base(scope.reads[x.k]), _base(_guarded(_base(scope.reads[m.k])))
     if not isinstance(value, At) or not isinstance(top, At) or not isinstance(top.node, Reduce):
         return None
     peak = top.node
@@ -274,7 +288,7 @@ def term_range(term: t.Term, scope: Scope) -> Range:
         return Range(float(term.value), float(term.value))
     if isinstance(term, t.Read):
         found = read_range(scope.reads[term.k])
-        if found.low < 1 and scope.guards and _at_least_one(scope.reads[term.k], scope):
+        if found.low < 1 and scope.guards and _at_least_one(_guarded(scope.reads[term.k]), scope):
             return Range(1.0, found.high)
         return found
     if isinstance(term, t.Sum):
@@ -375,6 +389,8 @@ def _call_range(term: t.Call, scope: Scope) -> Range:
                      args[0].low_open)  # fmt: skip
     if name == "abs":
         return _powered_abs(args[0])
+    if name == "one_if_zero" and args[0].low >= 0:
+        return args[0]
     if name == "maximum":
         return Range(max(a.low for a in args), max(a.high for a in args))
     if name == "minimum":

@@ -133,7 +133,7 @@ def test_names_say_what_values_are() -> None:
     x = prop.input("logits", "batch kind=3")
     program = lowered(prop.softmax(x).named("p"))
     names = [b.name for b in program.buffers]
-    assert names == ["logits", "max_logits", "exp_logits", "sum_exp_logits", "p"]
+    assert names == ["logits", "max_logits", "exp_logits", "sum_exp_logits", "total", "p"]
 
 
 def test_a_name_may_be_that_of_a_dimension_or_of_a_builtin() -> None:

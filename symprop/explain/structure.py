@@ -11,7 +11,7 @@ over its own sum), never by who built it, and only when nothing else reads those
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codegen.index import Floor, Gather, Ix, Loop, Mod, constant, substitute
 from symprop import term as t
@@ -20,6 +20,7 @@ from symprop.graph import At, IndexOf, Leaf, Node, Opaque, Output, Reading, Redu
 from symprop.make import fresh, make
 from symprop.modes import MODE
 from symprop.ops import elementwise as ops
+from symprop.ops import stable
 from symprop.ops.control import UPDATE
 from symprop.walk import carry_over, rebuild, topological, users
 from symprop.walk import substitute as replaced
@@ -228,12 +229,14 @@ def _bare(ix: Ix) -> Iterable[Ix]:
 
 @dataclass(frozen=True)
 class _Exponential:
-    """e = exp(z - m) where the guards hold, and its sum s along the last axis."""
+    """e = exp(z - m) where the guards hold, and its sum s along the last axis; ``more``: the sum
+    before 1 was put for 0 in rows of -inf alone."""
 
     e: Reduce
     s: Node
     of: Node
     shift: Node | None
+    more: tuple[Node, ...] = ()
 
     def place(self, at: tuple[Ix, ...]) -> tuple[Ix, ...]:
         """Where the sum of the row of an element is: with or without an axis of one."""
@@ -273,6 +276,10 @@ def share(node: Node, order: Sequence[Node]) -> Node:
 
 
 def _exponential_sum(node: Node) -> _Exponential | None:
+    if isinstance(node, Reduce) and node.body is t.call(stable.one_if_zero.function, t.read(0)):
+        r = node.reads[0]
+        found = _exponential_sum(r.node) if isinstance(r, At) and _same_place(node, r) else None
+        return None if found is None else replace(found, s=node, more=(found.s,))
     if not isinstance(node, Reduce) or node.op != "sum" or len(node.inner) != 1 or node.guards:
         return None
     if not isinstance(node.body, t.Read) or not isinstance(node.reads[0], At):
@@ -285,6 +292,10 @@ def _exponential_sum(node: Node) -> _Exponential | None:
     if not isinstance(e.body, t.Call) or e.body.fn is not ops.exp.function:
         return None
     return _shifted(e, node)
+
+
+def _same_place(node: Reduce, r: At) -> bool:
+    return r.index == tuple(v.ix() for v in node.outer) and not r.guards and not node.guards
 
 
 def _shifted(e: Reduce, s: Node) -> _Exponential | None:
@@ -301,6 +312,8 @@ def _shifted(e: Reduce, s: Node) -> _Exponential | None:
     if len(plain) != 1 or len(stops) != 1 or stops[0].fn.name != "stop_gradient":
         return None
     (inner,) = stops[0].args
+    if isinstance(inner, t.Call) and inner.fn is stable.finite_or_zero.function:
+        (inner,) = inner.args
     if not isinstance(inner, t.Read) or not _reads(e, plain[0].k, at):
         return None
     shift = e.reads[inner.k]
@@ -363,5 +376,6 @@ def _private(
     sums: _Exponential, own: Mapping[Node, Normalised], readers: Mapping[Node, Sequence[Node]]
 ) -> bool:
     """Whether nothing else reads the exponentials."""
-    inside = {sums.e, sums.s, *own}
-    return all(u in inside for u in _beyond_views([sums.e, sums.s], readers))
+    values = [sums.e, sums.s, *sums.more]
+    inside = {*values, *own}
+    return all(u in inside for u in _beyond_views(values, readers))

@@ -21,7 +21,7 @@ from symprop.expression import Expr, as_expr, describe, finish, shape_text
 from symprop.graph import FLOATS, INTS, At
 from symprop.make import fresh, make
 from symprop.ops import elementwise as ops
-from symprop.ops.composite import logsumexp
+from symprop.ops.composite import plain_logsumexp
 from symprop.ops.indexing import take
 from symprop.ops.loss_checks import (
     as_target,
@@ -91,7 +91,7 @@ def cross_entropy(
         wanted = (1 - label_smoothing) * wanted + label_smoothing / z.shape[-1]
     if class_weights is not None:
         wanted = wanted * checked_weights(class_weights, z)
-    spread = wanted * (logsumexp(z, -1, keepdims=True) - z)
+    spread = wanted * (plain_logsumexp(z, -1, keepdims=True) - z)
     return called("cross_entropy", mean(total(spread, -1)))
 
 
@@ -102,13 +102,13 @@ def of_labels(z: Expr, labels: Expr, smoothing: float, class_weights: Any) -> Ex
         if not smoothing:
             return mean(own)
         # The mean of logsumexp(z) - z over the classes.
-        others = logsumexp(z, -1) - mean(z, -1)
+        others = plain_logsumexp(z, -1) - mean(z, -1)
         return mean((1 - smoothing) * own + smoothing * others)
     weights = checked_weights(class_weights, z)
     weight = take(weights, labels)
     part = weight * own
     if smoothing:
-        others = mean(weights * (logsumexp(z, -1, keepdims=True) - z), -1)
+        others = mean(weights * (plain_logsumexp(z, -1, keepdims=True) - z), -1)
         part = (1 - smoothing) * part + smoothing * others
     whole = called("weight", total(weight))
     found: Expr = where(whole > 0, total(part) / where(whole > 0, whole, 1.0), 0.0)
@@ -134,7 +134,7 @@ def checked_weights(given: Any, z: Expr) -> Expr:
 def surprise(logits: Expr, labels: Expr, loss: str = "cross_entropy") -> Expr:
     """logsumexp(logits) - logits[label] of every example."""
     labelled(loss, logits, labels)
-    return logsumexp(logits, -1) - at_label(logits, labels)
+    return plain_logsumexp(logits, -1) - at_label(logits, labels)
 
 
 def at_label(scores: Expr, labels: Expr) -> Expr:
@@ -225,5 +225,5 @@ def kl_divergence(logits: Any, target: Any) -> Expr:
     check_equal_shapes("kl_divergence", "logits and probabilities", z, wanted)
     if not z.ndim:
         raise ShapeError(f"kl_divergence needs logits [.., classes], got none from {describe(z)}")
-    spread = xlogy(wanted, wanted) + wanted * (logsumexp(z, -1, keepdims=True) - z)
+    spread = xlogy(wanted, wanted) + wanted * (plain_logsumexp(z, -1, keepdims=True) - z)
     return called("kl_divergence", mean(total(spread, -1)))

@@ -23,6 +23,7 @@ from symprop.graph import At, Reduce
 from symprop.make import elementwise as map_node
 from symprop.make import fresh, make
 from symprop.ops import elementwise as ops
+from symprop.ops import stable
 from symprop.ops.control import STOP
 from symprop.ops.structural import matmul, mean, normal_axes, split_loops, transpose
 
@@ -31,6 +32,7 @@ __all__ = [
     "softmax", "swiglu",
 ]  # fmt: skip
 
+FINITE, NONZERO = stable.finite_or_zero.function, stable.one_if_zero.function
 Guards = Callable[[Sequence[Ix]], list[Guard | bool]]
 
 
@@ -64,10 +66,11 @@ def _unmasked(z: Expr, where: Any) -> tuple[Expr, Guards]:
 
 
 def _shifted_exp(
-    z: Expr, axes: tuple[int, ...], guards: Guards, finite: bool = False
+    z: Expr, axes: tuple[int, ...], guards: Guards, finite: bool = True
 ) -> tuple[Expr, Expr, Expr]:
     """exp(z - max z) where the guards hold, its sum, and the maximum, held constant. ``finite``:
-    an infinite maximum shifts nothing, so that the sum is what it is without the shift.
+    an infinite maximum shifts nothing, and a sum of nothing but zeros is 1, so that a row of -inf
+    alone is 0, not NaN, when it is divided by it.
 
     The result of every caller does not depend on the shift, so its derivative through it is 0 at
     every order: it is stopped here rather than derived and proved away.
@@ -75,23 +78,19 @@ def _shifted_exp(
     loops, index, _ = split_loops(z, axes)
     nout = len(loops) - len(axes)
     top = make("max", loops, nout, guards(index), t.read(0), [At(z.node, tuple(index))], z.dtype)
-    if finite:
-        top = map_node(_finite(t.read(0)), [top], top.dims, z.dtype)
     over = fresh(z.node.dims)
     at = tuple(item.ix() for item in over)
     row = tuple(item.ix() for k, item in enumerate(over) if k not in axes)
-    body = t.call(ops.exp.function, t.read(0) - t.call(STOP, t.read(1)))
+    shift = t.call(STOP, t.call(FINITE, t.read(1)) if finite else t.read(1))
+    body = t.call(ops.exp.function, t.read(0) - shift)
     reads = [At(z.node, at), At(top, row)]
     e = make("sum", over, len(over), guards(at), body, reads, z.dtype)
     s = make("sum", loops, nout, (), t.read(0), [At(e, tuple(index))], z.dtype)
-    return finish(e, "exp", [z]), finish(s, "sum", [z]), finish(top, "max", [z])
-
-
-def _finite(x: t.Term) -> t.Term:
-    """x, or 0 where it is infinite."""
-    infinity = t.call(t.INFINITY)
-    inside = t.call(t.AND, t.call(t.LT, t.neg(infinity), x), t.call(t.LT, x, infinity))
-    return t.select(inside, x, 0)
+    total = finish(s, "sum", [z])
+    if finite:
+        nonzero = map_node(t.call(NONZERO, t.read(0)), [s], s.dims, z.dtype)
+        total = _called("total", finish(nonzero, "total", [z]))
+    return finish(e, "exp", [z]), total, finish(top, "max", [z])
 
 
 def _floats(x: Any, what: str) -> Expr:
@@ -106,7 +105,8 @@ def _called(word: str, x: Expr) -> Expr:
 
 
 def softmax(x: Any, axis: Any = -1, where: Any = None) -> Expr:
-    """exp(x) / sum exp(x) over an axis, shifted by the maximum; masked points are exactly 0."""
+    """exp(x) / sum exp(x) over an axis, shifted by the maximum; masked points are exactly 0, and so
+    is a row that is -inf throughout, with its derivatives."""
     z, guards = _unmasked(_floats(x, "softmax"), where)
     axes = normal_axes(z, axis)
     e, s, _ = _shifted_exp(z, axes, guards)
@@ -119,10 +119,21 @@ def softmax(x: Any, axis: Any = -1, where: Any = None) -> Expr:
 
 
 def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False, where: Any = None) -> Expr:
-    """log sum exp(x) over axes, shifted by the maximum; -inf where every point is masked."""
+    """log sum exp(x) over axes, shifted by the maximum; -inf where every point is masked, or is
+    -inf, with the derivatives 0."""
     z, guards = _unmasked(_floats(x, "logsumexp"), where)
+    return _logsumexp(z, axis, keepdims, guards)
+
+
+def plain_logsumexp(z: Expr, axis: Any = -1, keepdims: bool = False) -> Expr:
+    """The same of scores, of which every row has a finite one that is not masked."""
+    z, guards = _unmasked(_floats(z, "logsumexp"), None)
+    return _logsumexp(z, axis, keepdims, guards, finite=False)
+
+
+def _logsumexp(z: Expr, axis: Any, keepdims: bool, guards: Guards, finite: bool = True) -> Expr:
     axes = normal_axes(z, axis)
-    _, s, top = _shifted_exp(z, axes, guards)
+    _, s, top = _shifted_exp(z, axes, guards, finite)
     log = t.call(ops.log.function, t.read(0))
     node = map_node(log + t.call(STOP, t.read(1)), [s.node, top.node], s.node.dims, z.dtype)
     out = finish(node, "logsumexp", [z])
@@ -134,7 +145,7 @@ def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False, where: Any = None)
 def log_softmax(x: Any, axis: Any = -1) -> Expr:
     """x - logsumexp(x) over an axis."""
     z = _floats(x, "log_softmax")
-    return z - logsumexp(z, axis, keepdims=True)
+    return z - plain_logsumexp(z, axis, keepdims=True)
 
 
 def _affine(x: Expr, weight: Any, bias: Any) -> Expr:
@@ -209,7 +220,7 @@ def attention(q: Any, k: Any, v: Any, causal: bool = False, mask: Any = None) ->
         seen = [guard(index[-2] - index[-1], ">=")] if causal else []
         return [*masked(index), *seen]
 
-    e, s, _ = _shifted_exp(scores, (scores.ndim - 1,), guards)
+    e, s, _ = _shifted_exp(scores, (scores.ndim - 1,), guards, finite=False)
     over = fresh(scores.node.dims)
     at = tuple(item.ix() for item in over)
     reads = [At(e.node, at), At(s.node, at[:-1])]

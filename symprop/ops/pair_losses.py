@@ -13,7 +13,7 @@ from typing import Any
 from symprop.errors import ShapeError
 from symprop.expression import Expr, as_expr, describe, shape_text
 from symprop.ops import elementwise as ops
-from symprop.ops.composite import logsumexp
+from symprop.ops.composite import plain_logsumexp
 from symprop.ops.loss_checks import as_target, called, check_equal_shapes, check_number
 from symprop.ops.norms import cosine_similarity, norm, normalize
 from symprop.ops.structural import mean
@@ -63,7 +63,7 @@ def info_nce(queries: Any, keys: Any, temperature: float = 0.1) -> Expr:
     near, other = normalize(q), normalize(k)
     scores = called("similarity", near @ other.T / temperature)
     own = total(near * other, -1) / temperature
-    return called("info_nce", mean(logsumexp(scores, -1) - own))
+    return called("info_nce", mean(plain_logsumexp(scores, -1) - own))
 
 
 def normal_kl(mean_of: Any, log_variance: Any) -> Expr:

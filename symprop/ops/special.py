@@ -270,7 +270,9 @@ log_normal_cdf: ElementwiseOp = elementwise(
     lambda x: where(x > 0, log1p(-normal_cdf(-x)), log(normal_cdf(x))),
     derivative=lambda x: log_normal_cdf_slope(x),
     evaluate_as=lambda x: where(
-        x > -1, log1p(-normal_cdf(-x)), log(erfcx(-minimum(x, 0) / sqrt(2)) / 2) - x**2 / 2
+        x > -1,
+        where(x > 0, log1p(-normal_cdf(-abs(x))), log(normal_cdf(-abs(x)))),
+        log(erfcx(-minimum(x, 0) / sqrt(2)) / 2) - x**2 / 2,
     ),
     digits=fits.DIGITS,
     range=(None, 0),

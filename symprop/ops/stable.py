@@ -16,19 +16,38 @@ import sympy
 
 from symprop import formula as fm
 from symprop.ops import fits
-from symprop.ops.declare import ElementwiseOp, elementwise
+from symprop.ops.declare import ElementwiseOp, elementwise, infinity, strong_mul
 from symprop.ops.declare import where_symbolic as where
 from symprop.ops.domain import Interval, NonNegative, Positive, Reals
-from symprop.ops.elementwise import abs, exp, expm1, log, log1p, maximum, minimum, tanh
+from symprop.ops.elementwise import (
+    abs,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    gaussian,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    sqrt,
+    tanh,
+)
 from symprop.ops.fits import polynomial
+from symprop.ops.special import erfcx
 
 __all__ = [
     "bose",
+    "finite_or_zero",
     "log1mexp",
     "log_cosh",
+    "log_erfc",
+    "log_erfc_bend",
+    "log_erfc_slope",
     "log_expm1",
     "log_times_exp",
     "norm_quotient",
+    "one_if_zero",
     "power_log",
 ]
 
@@ -119,6 +138,78 @@ def _log_cosh(a: Any) -> Any:
     return where(a < LOG_COSH_REACH, near, a + (log1p(exp(-2 * a)) - log(2)))
 
 
+RATE = 2 / sqrt(sympy.pi)
+FAR = 12  # from here on the series below has 17 digits
+
+
+def _bend_series(count: int) -> list[float]:
+    """Coefficients of the second derivative of log(erfc(x)) in 1/x**2, from that of the first,
+    s = -(2*x + 1/x - 1/x**3 + ...), which solves s' = -s*(s + 2*x)."""
+    c = [Fraction(2)]
+    for k in range(1, count):
+        inner = sum((c[i] * c[k - i] for i in range(1, k)), Fraction(0))
+        c.append(((3 - 2 * k) * c[k - 1] - inner) / 2)
+    return [float((2 * k - 1) * a) for k, a in enumerate(c)]
+
+
+log_erfc: ElementwiseOp = elementwise(
+    "log_erfc",
+    lambda x: where(x < 1, log1p(-erf(x)), log(erfc(x))),
+    derivative=lambda x: log_erfc_slope(x),
+    evaluate_as=lambda x: where(2 * x < 1, log1p(-erf(x)), log(erfcx(x)) - x**2),
+    digits=fits.DIGITS,
+    range=(None, 1),
+    cost=60,
+    doc="log(erfc(x)), far out, where erfc(x) is 0 in floats, too.",
+    source="DLMF 7.2.2",
+)
+
+
+log_erfc_slope: ElementwiseOp = elementwise(
+    "log_erfc_slope",
+    lambda x: -RATE * gaussian(x) / erfc(x),
+    derivative=lambda x: log_erfc_bend(x),
+    evaluate_as=lambda x: where(x < 0, -RATE * gaussian(x) / erfc(x), -RATE / erfcx(x)),
+    digits=fits.DIGITS,
+    range=(None, 0),
+    cost=50,
+    doc="-2/sqrt(pi)*exp(-x**2)/erfc(x), the derivative of log_erfc.",
+    source="DLMF 7.8.1 (Mills' ratio)",
+)
+
+
+def _share(x: Any, order: int) -> Any:
+    """erfcx of an order as a part of that of order 0."""
+    return erfcx.with_parameters(order=order)(x) / erfcx(x)
+
+
+def _bend(x: Any) -> Any:
+    """Of one sign below 0; above, of the family of erfcx, which does not cancel."""
+    s = log_erfc_slope(x)
+    far = polynomial(_bend_series(16), 1 / x**2)
+    above = where(x < FAR, 2 * s * _share(x, 1), far)
+    return where(x < 0, -strong_mul(s, s + 2 * x), above)
+
+
+def _bend_slope(x: Any) -> Any:
+    s, bend = log_erfc_slope(x), log_erfc_bend(x)
+    above = 2 * bend**2 / s - 8 * s * _share(x, 2)
+    return where(x < 0, -strong_mul(bend, s + 2 * x) - s * (bend + 2), above)
+
+
+log_erfc_bend: ElementwiseOp = elementwise(
+    "log_erfc_bend",
+    lambda x: where(x < 0, -strong_mul(log_erfc_slope(x), log_erfc_slope(x) + 2 * x),
+                    2 * log_erfc_slope(x) * _share(x, 1)),
+    derivative=_bend_slope,
+    evaluate_as=_bend,
+    digits=fits.DIGITS,
+    range=(-2, 0),
+    cost=100,
+    doc="The second derivative of log_erfc.",
+    source="DLMF 7.8.1 (Mills' ratio)",
+)  # fmt: skip
+
 log_times_exp: ElementwiseOp = elementwise(
     "log_times_exp",
     lambda x, y: x + log(y),
@@ -169,5 +260,29 @@ norm_quotient: ElementwiseOp = elementwise(
     cost=4,
     doc="x/y of a length y: 0 where both are 0, and its derivatives are 0 there, for a vector of "
     "length 0 has no direction.",
+    source="definition",
+)
+
+# --- rows without a number: a maximum that is -inf, a sum of exponentials that is 0 ---------------
+
+finite_or_zero: ElementwiseOp = elementwise(
+    "finite_or_zero",
+    lambda x: where(abs(x) < infinity(), x, 0),
+    derivative=lambda x: 1,
+    finite=True,
+    kind="same",
+    doc="x, or 0 where it is infinite: by what exponentials may be shifted. Its derivative is 1.",
+    source="definition",
+)
+
+one_if_zero: ElementwiseOp = elementwise(
+    "one_if_zero",
+    lambda x: where(sympy.Eq(x, 0), 1, x),
+    derivative=lambda x: 1,
+    finite=True,
+    kind="same",
+    domain=Positive,
+    doc="x, or 1 where it is 0: by what nothing but zeros is divided, to stay 0. Its derivative is "
+    "1.",
     source="definition",
 )

@@ -24,6 +24,8 @@ Monomial = tuple[tuple[Atom, int], ...]
 Poly = dict[Monomial, Fraction]
 LIMIT = 40  # monomials; a larger polynomial is not looked into
 DEPTH = 12
+# The value of their operand: where it is a divisor that is not 0, and finite.
+SAME = ("stop_gradient", "finite_or_zero", "one_if_zero")
 
 
 class _TooLargeError(Exception):
@@ -192,7 +194,7 @@ def _term(term: t.Term, reads: tuple[Reading, ...], depth: int) -> Poly:
             for _ in range(abs(n)):
                 out = _product(out, inner)
         return out
-    if isinstance(term, t.Call) and term.fn.name == "stop_gradient":
+    if isinstance(term, t.Call) and term.fn.name in SAME:
         return _term(term.args[0], reads, depth)
     return _opaque(term, reads)
 

@@ -23,6 +23,7 @@ import sympy
 
 from symprop import formula as fm
 from symprop import term as t
+from symprop.ops import angles, special
 from symprop.ops import elementwise as ops
 from symprop.ops import stable as own
 from symprop.ops.domain import AboveMinusOne, Interval, NonNegative, Positive, Reals
@@ -127,6 +128,14 @@ STABLE: tuple[Stable, ...] = (
            lambda x: log(x**2), None, (Positive,), families.log_of_product),
     Stable("log1p", "log(1 + x) -> log1p(x)", lambda x: log(1 + x), lambda x: log1p(x),
            (AboveMinusOne,)),
+    Stable("log of cosh", "log(cosh(x)) -> log_cosh(x)",
+           lambda x: log(angles.cosh(x)), lambda x: own.log_cosh(x)),
+    Stable("log of erfc", "log(erfc(x)) -> log_erfc(x)",
+           lambda x: log(ops.erfc(x)), lambda x: own.log_erfc(x)),
+    Stable("log of the normal distribution", "log(normal_cdf(x)) -> log_normal_cdf(x)",
+           lambda x: log(ops.normal_cdf(x)), lambda x: special.log_normal_cdf(x)),
+    Stable("asinh", "log(x + sqrt(1 + x**2)) -> asinh(x)",
+           lambda x: log(x + sqrt(1 + x**2)), lambda x: angles.asinh(x)),
     # --- the logistic family ---
     Stable("sigmoid", "1/(1 + exp(x)) -> sigmoid(-x)",
            lambda x: 1 / (1 + exp(x)), lambda x: sigmoid(-x)),

@@ -4,8 +4,8 @@
     exp(z) / sum exp(z)   -> exp(z - m) / sum exp(z - m)
 
 In: a formula and the window of its node, whose reads may be sums. Out: the formula over new nodes,
-placed in the window, or None. A maximum that is infinite shifts nothing: there the naive formula is
-as it was written.
+placed in the window, or None. A maximum that is infinite shifts nothing: there the logarithm is as
+it was written, and the quotient of a row of -inf alone 0, as in ``prop.softmax``.
 
 Guarantees: the sum is one of plain loops over one map, read without guards; anything else stays.
 """
@@ -109,10 +109,10 @@ def _positions(index: tuple[Ix, ...], loops: tuple[Loop, ...]) -> tuple[int, ...
 def _shifted(
     z: Node, e: Node | None, axes: tuple[int, ...], rows: tuple[int, ...]
 ) -> _Exponentials:
-    """The nodes of ``prop.logsumexp``, but for rows whose maximum is infinite."""
+    """The nodes of ``prop.logsumexp``."""
     from symprop.ops.composite import _shifted_exp
 
-    shifted, total, top = _shifted_exp(Expr(z), axes, lambda index: [], finite=True)
+    shifted, total, top = _shifted_exp(Expr(z), axes, lambda index: [])
     return _Exponentials(z, e, axes, rows, shifted.node, total.node, top.node)
 
 
