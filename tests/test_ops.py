@@ -265,7 +265,6 @@ ULPS: dict[str, tuple[float, float, float, float]] = {
     "atan": (2, 2, 3, 6),
     "atan_slope": (2, 3, 6, 8),
     "asin": (3, 3, 4, 6),
-    "asin_slope": (2, 3, 4, 4),
     "acos": (3, 3, 4, 6),
     "sinh": (2, 2, 2, 2),
     "cosh": (2, 2, 2, 2),

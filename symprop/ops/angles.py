@@ -108,7 +108,8 @@ atan_slope: ElementwiseOp = elementwise(
 asin: ElementwiseOp = elementwise(
     "asin",
     lambda x: sympy.asin(x),
-    derivative=lambda x: asin_slope(x),
+    # The roots are read by what removes singularities: acos(x)**2 has the slope -2 at 1.
+    derivative=lambda x: 1 / (sqrt(1 - x) * sqrt(1 + x)),
     evaluate_as=lambda x: 2 * atan(x / (1 + sqrt(1 - x) * sqrt(1 + x))),
     domain=Interval(-1, 1),
     range=(-2, 2),
@@ -122,7 +123,7 @@ asin: ElementwiseOp = elementwise(
 acos: ElementwiseOp = elementwise(
     "acos",
     lambda x: sympy.acos(x),
-    derivative=lambda x: -asin_slope(x),
+    derivative=lambda x: -1 / (sqrt(1 - x) * sqrt(1 + x)),
     evaluate_as=lambda x: 2 * atan2(sqrt(1 - x), sqrt(1 + x)),
     domain=Interval(-1, 1),
     range=(0, 4),
@@ -131,20 +132,6 @@ acos: ElementwiseOp = elementwise(
     conventions=(Convention("acos'(1) = -inf", at=(1,), slopes=("-inf",)),),
     doc="Arc cosine, between 0 and pi; its derivative at -1 and 1 is -inf.",
     source="DLMF 4.23.2",
-)
-
-asin_slope: ElementwiseOp = elementwise(
-    "asin_slope",
-    lambda x: 1 / sqrt((1 - x) * (1 + x)),
-    derivative=lambda x: x * asin_slope(x) / ((1 - x) * (1 + x)),
-    in_double=True,
-    domain=Interval(-1, 1),
-    range=(1, None),
-    derivative_of="asin",
-    cost=5,
-    conventions=(Convention("asin'(1) = inf", at=(1,), slopes=("inf",), value="inf"),),
-    doc="1/sqrt(1 - x**2), the derivative of asin; +inf at -1 and 1.",
-    source="DLMF 4.24.7",
 )
 
 

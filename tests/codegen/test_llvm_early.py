@@ -90,7 +90,7 @@ def test_what_is_not_cheaper_there_stays(slope: Callable[[Handle, object, object
 
 
 def through(function: str, sign: int = 1) -> Loops:
-    """z = 2 x, h = max(z, -9), y = h * sigmoid(3 h), w = 3 h, d = g * (h * function(w or -w) + 1)."""
+    """z = 2x, h = max(z, -9), y = h * sigmoid(3h), w = 3h, d = g * (h * function(w or -w) + 1)."""
     p = Building("through", dtype="float64", batch=None, unit=5)
     x, g = p.declare("x", "batch unit"), p.declare("g", "batch unit")
     z = p.step("z", "batch unit", "=", lambda b, u: 2 * x[b, u])
