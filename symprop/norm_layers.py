@@ -16,8 +16,8 @@ from symprop.layers import Layer, fixed_axis, last_axis_name, positive
 from symprop.modes import in_training
 from symprop.ops.composite import batch_norm, layer_norm, rms_norm
 from symprop.ops.control import update
-from symprop.ops.elementwise import sqrt, square
-from symprop.ops.structural import mean, reshape, where
+from symprop.ops.elementwise import maximum, sqrt, square
+from symprop.ops.structural import mean, reshape
 
 __all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"]
 
@@ -70,7 +70,7 @@ class BatchNorm(Layer):
         count: Any = 1
         for a in over:
             count = size(x, a).astype("float") * count
-        unbiased = batch_var * where(count > 1, count / where(count > 1, count - 1, 1.0), 1.0)
+        unbiased = batch_var * (count / maximum(count - 1, 1.0))  # of one element the variance is 0
         rate = self.momentum
         return [
             (kept_mean, (1 - rate) * kept_mean + rate * batch_mean),

@@ -22,6 +22,7 @@ __all__ = [
     "check_weight",
     "complement",
     "is_number",
+    "nadam_count",
     "slot",
     "steps_done",
 ]
@@ -43,6 +44,13 @@ def steps_done() -> Expr:
 def adam_count() -> Expr:
     """The number of updates that Adam and its kin have made."""
     return state("adam.steps", ())
+
+
+@functools.cache
+def nadam_count() -> Expr:
+    """The number of updates that NAdam has made: its own, so that names of one optimizer's
+    formulas are not those of another's."""
+    return state("nadam.steps", ())
 
 
 def slot(kind: str, parameter: Expr) -> Expr:

@@ -31,6 +31,7 @@ from symprop.optimizer_parts import (
     check_rate,
     check_weight,
     complement,
+    nadam_count,
     slot,
 )
 
@@ -265,7 +266,7 @@ class NAdam:
 
     def updates(self, parameters: Sequence[Expr], gradients: Sequence[Expr]) -> list[Update]:
         """The count and the product of the momenta, then three pairs a parameter."""
-        count, product = adam_count(), state("nadam.product", (), 1.0)
+        count, product = nadam_count(), state("nadam.product", (), 1.0)
         t = count + 1
         now, after = self._momentum(t).named("mu"), self._momentum(t + 1).named("next_mu")
         reached = (product * now).named("mu_product")

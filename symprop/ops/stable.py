@@ -139,7 +139,7 @@ def _log_cosh(a: Any) -> Any:
 
 
 RATE = 2 / sqrt(sympy.pi)
-FAR = 12  # from here on the series below has 17 digits
+ERFC_FAR = 12  # from here on the series below has 17 digits
 
 
 def _bend_series(count: int) -> list[float]:
@@ -187,7 +187,7 @@ def _bend(x: Any) -> Any:
     """Of one sign below 0; above, of the family of erfcx, which does not cancel."""
     s = log_erfc_slope(x)
     far = polynomial(_bend_series(16), 1 / x**2)
-    above = where(x < FAR, 2 * s * _share(x, 1), far)
+    above = where(x < ERFC_FAR, 2 * s * _share(x, 1), far)
     return where(x < 0, -strong_mul(s, s + 2 * x), above)
 
 

@@ -196,6 +196,8 @@ def _at(term: Term, x: Any) -> Any:
         return CTX.mpf(evaluate(term, [x], CTX))
     except OverflowError:
         return CTX.inf
+    except (NotImplementedError, ZeroDivisionError):  # held constant for derivatives; a hole
+        return CTX.nan
 
 
 def _number(q: Fraction) -> Any:

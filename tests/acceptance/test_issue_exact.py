@@ -76,10 +76,6 @@ OF_ARRAYS = [
 INSIDE = 0.625  # in the domain of every function of one argument but acosh
 
 
-def not_yet(point: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=f"not yet: {point}")
-
-
 def command(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "symprop.cli", *words],
