@@ -281,3 +281,12 @@ def test_a_root_of_anything_else_keeps_its_derivative_at_0() -> None:
         (new,) = stabilise([y.node])
         names = {c.fn.name for c in t.subterms(new.body) if isinstance(c, t.Call)}
         assert powers.norm_root.function.name not in names
+
+
+@pytest.mark.parametrize(("function", "slope"), [(prop.acosh, 2.0), (prop.acos, -2.0)])
+def test_the_square_of_an_inverse_has_its_slope_at_the_end_of_its_domain(
+    function: Any, slope: float
+) -> None:
+    x = prop.input("x", 1)
+    found = prop.compile(prop.gradient(prop.sum(function(x) ** 2), x), "numpy", dtype="float64")
+    assert found({"x": [1.0]})[0] == pytest.approx(slope, rel=1e-15)

@@ -242,7 +242,8 @@ asinh: ElementwiseOp = elementwise(
 acosh: ElementwiseOp = elementwise(
     "acosh",
     lambda x: sympy.acosh(x),
-    derivative=lambda x: acosh_slope(x),
+    # The roots are read by what removes singularities, as those of asin.
+    derivative=lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
     domain=FROM_ONE,
     range=(0, None),
     evaluate_as=_acosh,
@@ -252,20 +253,6 @@ acosh: ElementwiseOp = elementwise(
     conventions=(Convention("acosh'(1) = inf", at=(1,), slopes=("inf",), value=0),),
     doc="Inverse of cosh, for x >= 1; its derivative at 1 is +inf.",
     source="DLMF 4.37.2",
-)
-
-acosh_slope: ElementwiseOp = elementwise(
-    "acosh_slope",
-    lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
-    derivative=lambda x: -acosh_slope(x) * (1 / (x - 1) + 1 / (x + 1)) / 2,
-    in_double=True,
-    domain=FROM_ONE,
-    range=(0, None),
-    derivative_of="acosh",
-    cost=6,
-    conventions=(Convention("acosh'(1) = inf", at=(1,), slopes=("-inf",), value="inf"),),
-    doc="1/sqrt(x**2 - 1), the derivative of acosh; +inf at 1.",
-    source="DLMF 4.38.2",
 )
 
 atanh: ElementwiseOp = elementwise(
