@@ -16,9 +16,10 @@ sections 3.1 and 4.2), eps the distance from 1 to the next float.
 
 Guarantees: values are those of ``symprop.oracle``; branches not taken are not looked at; what was
 given is exact, constants are rounded once. ``peak`` is the largest size on the way to a value:
-above the greatest float, a float may well have overflowed; functions of numbers above 2**4096 are
-NaN here. ``Condition.doubt`` says that a comparison, a step or a pole was nearer than the errors of
-its arguments: floats may have come out on the other side of it. It judges nothing.
+above the greatest float, a float may well have overflowed. Functions of numbers above 2**4096 are
+NaN here, and numbers below 2**-65536 are 0 to them. ``Condition.doubt`` says that a comparison, a
+step or a pole was nearer than the errors of its arguments, or that NaN was compared: floats may
+have come out on the other side of it. It judges nothing.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ from symprop.graph import FLOATS, Leaf, Node, Reduce
 from symprop.ops.declare import reference
 from symprop.oracle import Array, Oracle, Point, context, run_with
 
-__all__ = ["Bounded", "Condition", "condition"]
+__all__ = ["Bounded", "Condition", "clipped", "condition", "structural"]
 
-BEYOND = mpmath.mpf(2) ** 4096  # no float is so large: functions of such numbers are not asked for
+BEYOND = 4096, 65536  # binary exponents that no float has
+AS_WRITTEN = ("mod",)  # functions that are no better than their formulas: x - y*floor(x/y)
 NEAR = 8  # a comparison is in doubt within so many times the errors of its sides
 
 
@@ -163,6 +165,8 @@ class Bounded:
     def _side(self, other: Any) -> Any:
         """The value of the other side; whether floats may see them in another order is noted."""
         y = self.scale.bounded(other)
+        if self.value != self.value or y.value != y.value:
+            self.scale.doubt = True
         slack = NEAR * self.scale.eps * (self.error + y.error)
         if slack and y is not self and abs(self.value - y.value) <= slack:
             self.scale.doubt = True
@@ -204,6 +208,7 @@ class _Conditioned(Oracle):
     def __init__(self, scale: _Scale) -> None:
         super().__init__(scale.ctx)
         self.scale = scale
+        self.terms: dict[t.Term, Callable[[list[Any]], Any]] = {}
 
     def fresh(self) -> Oracle:
         return _Conditioned(self.scale)
@@ -223,6 +228,12 @@ class _Conditioned(Oracle):
         return self.scale.bounded(found) if node.dtype in FLOATS else found
 
     def term(self, term: t.Term) -> Callable[[list[Any]], Any]:
+        found = self.terms.get(term)
+        if found is None:
+            found = self.terms[term] = self.made(term)
+        return found
+
+    def made(self, term: t.Term) -> Callable[[list[Any]], Any]:
         if not isinstance(term, t.Num):
             return super().term(term)
         number = self.written(*term.value.as_integer_ratio())
@@ -244,18 +255,20 @@ class _Conditioned(Oracle):
 
     def function(self, fn: t.Function) -> Callable[..., Any]:
         plain = super().function(fn)
-        if fn.name == "stop_gradient" or fn.name.startswith("cast_") or _bare(fn):
+        if structural(fn):
             return plain
+        if fn.name in AS_WRITTEN:
+            body = self.term(fn.op.formula_term)  # type: ignore[attr-defined]
+            return lambda *args: body([self.scale.bounded(a) for a in args])
         exact = reference(fn, self.ctx)
 
         def bounded(*args: Any) -> Bounded:
             points = [self.scale.bounded(a) for a in args]
-            at = [p.value for p in points]
-            beyond = any(abs(v) > BEYOND for v in at if self.ctx.isfinite(v))
-            value = self.ctx.nan if beyond else exact(*at)
+            at = [clipped(p.value, self.ctx) for p in points]
+            value = exact(*at)
             error = self.scale.rounding(abs(value))
             for k, p in enumerate(points):
-                if p.error and not beyond:
+                if p.error and not self.ctx.isnan(value):
                     slope = self.slope(exact, at, k)
                     error += _times(p.error, slope)
                     self.jumps(exact, at, k, p.error, slope)
@@ -272,7 +285,7 @@ class _Conditioned(Oracle):
         scale = self.scale
         d = NEAR * scale.eps * error
         here = exact(*at)
-        for moved in (at[k] - d, at[k] + d):
+        for moved in (clipped(at[k] - d, self.ctx), clipped(at[k] + d, self.ctx)):
             change = abs(exact(*at[:k], moved, *at[k + 1 :]) - here)
             if not change <= 4 * slope * d + scale.eps * abs(here) + scale.smallest * scale.eps:
                 scale.doubt = True
@@ -287,9 +300,19 @@ class _Conditioned(Oracle):
         return max(known, default=ctx.inf)
 
 
-def _bare(fn: t.Function) -> bool:
-    """Whether the oracle's own function takes ``Bounded`` numbers as they are."""
-    return fn.name in ("lt", "le", "eq", "ne", "not", "and", "or", "strong_mul", "inf", "nan", "pi")
+def clipped(x: Any, ctx: Any) -> Any:
+    """A number that a function is asked at: NaN and 0 for those that no float is near."""
+    if not x or not ctx.isfinite(x):
+        return x
+    size = ctx.mag(x)
+    return ctx.nan if size > BEYOND[0] else ctx.zero if size < -BEYOND[1] else x
+
+
+def structural(fn: t.Function) -> bool:
+    """Whether a function is no real one: the oracle's own takes ``Bounded`` numbers as they are."""
+    names = ("lt", "le", "eq", "ne", "not", "and", "or", "strong_mul", "inf", "nan", "pi",
+             "stop_gradient")  # fmt: skip
+    return fn.name in names or fn.name.startswith("cast_")
 
 
 def _representable(numerator: int, denominator: int, eps: float) -> bool:

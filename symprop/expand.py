@@ -52,6 +52,8 @@ def expand(term: Term, doubles: bool = True) -> Term:
                 f"no backend has the function {quoted(x.fn.name)}, and it has no formula: "
                 "write it with symprop's functions"
             )
+        if not x.reads and (special := _special(x)) is not None:
+            return special
         if not (op.declaration.in_double and x.reads):
             return expand(t.replace(body, x.args), doubles)
         if not doubles:
@@ -74,6 +76,15 @@ def _value(term: Term) -> Any:
     from symprop.oracle import Oracle
 
     return Oracle(_context()).term(term)([])
+
+
+def _special(constant: Term) -> Term | None:
+    """The infinity or NaN that a function of numbers is, whose expansion may divide by 0."""
+    found = _value(constant)
+    if mpmath.isfinite(found):
+        return None
+    infinity = t.call(t.INFINITY)
+    return t.call(t.NAN) if mpmath.isnan(found) else infinity if found > 0 else t.neg(infinity)
 
 
 @lru_cache(4096)

@@ -270,7 +270,8 @@ class Oracle:
             parts = [(self.term(x), self.term(t.num(k))([])) for x, k in term.terms]
             return lambda v: sum((k * f(v) for f, k in parts), const)
         if isinstance(term, t.Prod):
-            factors = [(self.term(b), n) for b, n in term.factors]
+            ordered = sorted(term.factors, key=lambda bn: bn[1] < 0)  # x/y is rounded once
+            factors = [(self.term(b), n) for b, n in ordered]
             return lambda v: self.product(factors, v)
         assert isinstance(term, t.Call)
         if term.fn is t.SELECT:

@@ -77,3 +77,16 @@ def test_overflow_on_the_way_shows_as_a_peak() -> None:
     (found,) = condition([prop.log(prop.exp(x))], {"x": np.array(800.0)}).values
     assert isinstance(found.item(), Bounded)
     assert found.item().peak > np.finfo("float64").max
+
+
+def test_a_quotient_of_equal_numbers_is_one_to_the_oracle_too() -> None:
+    x, y = prop.input("x", ()), prop.input("y", ())
+    given = {"x": np.array(3.292), "y": np.array(3.292)}
+    found = evaluate_all([prop.floor(x / y), prop.mod(x, y)], given, precision=60)
+    assert [float(a) for a in found] == [1, 0]
+
+
+def test_a_comparison_with_what_has_no_value_is_in_doubt() -> None:
+    x = prop.input("x", ())
+    root = prop.where(prop.exp(prop.exp(x)) > 0, 1.0, 0.0)
+    assert condition([root], {"x": np.array(1e30)}).doubt

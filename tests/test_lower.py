@@ -302,3 +302,10 @@ def test_lowering_keeps_the_graph() -> None:
     before = [n.digest for n in topological([value.node])]
     lowered(value)
     assert [n.digest for n in topological([value.node])] == before
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_function_of_a_constant_pole_is_infinite(backend: str) -> None:
+    x = prop.input("x", "point")
+    run = prop.compile([prop.digamma(x - x) + 0 * x, prop.lgamma(x - x)], backend=backend)
+    assert [a.tolist() for a in run(x=np.ones(1))] == [[-np.inf], [np.inf]]

@@ -161,3 +161,9 @@ def test_branches_not_taken_are_not_evaluated() -> None:
     found = evaluate_all([y, prop.gradient(prop.sum(y), x)], {"x": np.array([-1.0, 0.0, 2.0])})
     np.testing.assert_allclose(found[0], [0, 0, np.log(2)])
     np.testing.assert_array_equal(found[1], [0, 0, 0.5])
+
+
+def test_erfcx_is_infinite_at_minus_infinity() -> None:
+    x = prop.input("x", ())
+    (found,) = oracle.evaluate([prop.erfcx(x)], {"x": -np.inf}, precision=40)
+    assert found.item() == np.inf

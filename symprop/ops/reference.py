@@ -61,9 +61,12 @@ def evaluate(term: Term, args: Sequence[Value], ctx: Any) -> Value:
             return total
         if isinstance(t, Prod):
             product = ctx.mpf(1)
-            for base, n in t.factors:
+            for base, n in sorted(t.factors, key=lambda bn: bn[1] < 0):
                 b = go(base)
-                product = product * (ctx.inf if n < 0 and b == 0 else b**n)
+                if n > 0:
+                    product = product * b**n
+                else:  # x/y is rounded once: floor(x/x) is 1
+                    product = product * ctx.inf if b == 0 else product / b**-n
             return product
         assert isinstance(t, Call)
         if t.fn is tm.SELECT:
@@ -127,6 +130,8 @@ def _erfcx(ctx: Any, x: Value, order: Fraction) -> Value:
     n = int(order)
     if x > 1e100:  # the next term of the asymptotic series is below 1e-400
         return 2 / ctx.sqrt(ctx.pi) / (2 * x) ** (n + 1)
+    if ctx.isinf(x):
+        return ctx.inf
     large = max(0, int(ctx.mag(x))) if x else 0
     with ctx.workprec(ctx.prec + 40 + (4 * n + 4) * (large + 2)):
         before, last = 2 / ctx.sqrt(ctx.pi), ctx.exp(x * x) * ctx.erfc(x)
