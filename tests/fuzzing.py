@@ -1,40 +1,33 @@
-"""Random formulas of a few numbers, and what a backend makes of them, judged point by point.
+"""Random formulas of two numbers, many in one program, and a text of each that can be run.
 
 In: a source of choices (a seed, or hypothesis, which shrinks what fails). Out: a ``Formula``: an
-expression of x and y, and the Python text that declares it. ``judged``: a sentence for every point
-where the value, a first or a second derivative is not what the formula says; none is a pass.
+expression of x and y, and the Python text that declares it; points to look at; of a batch of
+``Case``, a sentence for every case that failed, with a script that shows it.
 
-    finite numbers     within BOUND units of the last place a rounding (symprop.condition)
-    derivatives        the oracle's own, of the formula at 60 digits, against differences at 150
-    overflow           may be infinite where something on the way is above the greatest float
-    no opinion         where a comparison is too close to call, where the formula has no value, and
-                       at NaN and infinities, but for this: nothing raises
-
-Guarantees: a seed gives one formula; every function of the registry is among the choices.
+Guarantees: a seed gives one formula and its points; every function of the registry is among the
+choices; a batch that fails as a whole is run again case by case. What is right is judged by
+``fuzz_judge``.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mpmath
 import numpy as np
+from fuzz_judge import judged
 
 import symprop as prop
-from symprop.condition import Bounded, condition
 from symprop.ops.declare import REGISTRY
-from symprop.oracle import evaluate
 
-__all__ = ["EPS", "Formula", "formula", "judged", "points", "seeded"]
+__all__ = ["Case", "Formula", "Way", "case", "failures", "formula", "points", "script", "seeded"]
 
-BOUND = 8
 DEEP = 4
-DIGITS = 150  # of slopes by differences
-EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
+FINITE = 3  # points of a case that are judged; the others must raise nothing
 Choose = Callable[[int], int]  # a number below n
+Way = tuple[str, str]  # a backend, a dtype
 
 NUMBERS = (0.0, 1.0, -1.0, 0.5, 2.0, 3.0, -0.25, 1e-6, 1e6)
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 3.0, 1e-30, -1e-12, 20.0, -90.0, 1e4, -1e30)
@@ -65,7 +58,7 @@ def formula(choose: Choose, x: Any, y: Any, deep: int = DEEP) -> Formula:
         if n < 8:
             return leaves[n // 5]
         number = NUMBERS[choose(len(NUMBERS))]
-        return Formula(prop.constant(number), str(number))
+        return Formula(prop.constant(number), f"prop.constant({number})")
     a = formula(choose, x, y, deep - 1)
     if kind < 5:
         name = UNARY[choose(len(UNARY))]
@@ -88,103 +81,99 @@ def formula(choose: Choose, x: Any, y: Any, deep: int = DEEP) -> Formula:
     return Formula(made, f"prop.where({a.text} > {b.text}, {a.text}, {b.text} * 0.5)")
 
 
-def points(choose: Choose, count: int, dtype: str, beyond: bool = False) -> dict[str, Any]:
-    """Arrays for x and y: special numbers, some equal in both, and others of moderate size."""
-    known = SPECIAL + (BEYOND if beyond else ())
+def points(choose: Choose, dtype: str) -> dict[str, Any]:
+    """Arrays for x and y: special numbers, a tie, others of moderate size; and at the end two
+    points beyond: infinities, NaN, subnormals."""
     found = []
-    for _ in range(2 * count):
+    for known in (SPECIAL,) * 2 * FINITE + (BEYOND,) * 4:
         n = choose(2 * len(known))
         found.append(known[n] if n < len(known) else (choose(4001) - 2000) / 500)
-    x, y = np.array(found[:count], dtype), np.array(found[count:], dtype)
-    y[0] = x[0]  # a tie
-    return {"x": x, "y": y}
+    k = 2 * FINITE
+    x, y = found[:FINITE] + found[k : k + 2], found[FINITE:k] + found[k + 2 :]
+    y[0] = x[0]
+    return {"x": np.array(x, dtype), "y": np.array(y, dtype)}
 
 
-def judged(
-    formulas: Iterable[Formula], data: dict[str, Any], dtype: str, backend: str, x: Any
-) -> list[str]:
-    """What is wrong with formulas of vectors of this length, in a sentence each.
+# --- cases ---------------------------------------------------------------------------------------
 
-    ``x`` is the input that they are derived in, beside y.
-    """
-    wrong: list[str] = []
-    for f in formulas:
-        roots = roots_of(f, x)
-        run = prop.compile(roots, backend=backend, dtype=dtype)
-        named = {n: a for n, a in data.items() if n in run.inputs}
-        with np.errstate(all="ignore"):
-            found = [np.broadcast_to(r, data["x"].shape) for r in run(named)]
-        for k in range(len(data["x"])):
-            at = {n: a[k] for n, a in data.items()}
-            if all(np.isfinite(v) for v in at.values()):
-                ours = [float(r[k]) for r in found]
-                wrong += [f"{f.text}: {what}, at {at}" for what in _at(roots, at, ours, dtype)]
+
+@dataclass(frozen=True)
+class Case:
+    """A formula of its own inputs, and arrays for them; ``label`` says where it is from."""
+
+    label: str
+    inputs: tuple[Any, Any]
+    formula: Formula
+    data: dict[str, Any]
+
+
+def case(choose: Choose, dtype: str, label: str = "", deep: int = DEEP) -> Case:
+    """A random formula and its points; its inputs carry the label, as one program takes many."""
+    x, y = prop.input(f"x{label}", "point"), prop.input(f"y{label}", "point")
+    try:
+        made = formula(choose, x, y, deep)
+    except prop.DeclarationError:  # a division by what is always 0, which is refused
+        made = Formula(x, "x")
+    return Case(label, (x, y), made, points(choose, dtype))
+
+
+def failures(cases: Sequence[Case], way: Way) -> list[str]:
+    """What is wrong with cases that run as one program: a sentence and a script each."""
+    try:
+        roots = _roots(cases)
+        found = _run(roots, cases, way)
+    except Exception as error:
+        if len(cases) > 1:
+            return [f for one in cases for f in failures([one], way)]
+        return [_told(cases[0], way, f"raises {type(error).__name__}: {error}")]
+    wrong = []
+    for one, its, arrays in zip(cases, roots, found, strict=True):
+        whole = [np.broadcast_to(a, one.data["x"].shape) for a in arrays]
+        off = judged(its, one.inputs, one.data, whole, way[1])
+        wrong += [_told(one, way, "; ".join(off))] if off else []
     return wrong
 
 
-def roots_of(f: Formula, x: Any) -> list[Any]:
-    """The value, its derivative in x, and the derivative of that; points do not touch each other,
-    so that a sum's gradient is each point's derivative."""
-    first = prop.gradient(prop.sum(f.value + 0.0 * x), x)
-    return [f.value + 0.0 * x, first, prop.gradient(prop.sum(first), x)]
+def _roots(cases: Sequence[Case]) -> list[list[Any]]:
+    """Of each case the value, its derivative in x, and the derivative of that; points do not touch
+    each other, so that a sum's gradient is each point's derivative."""
+    xs = [one.inputs[0] for one in cases]
+    values = [one.formula.value + 0.0 * x for one, x in zip(cases, xs, strict=True)]
+    first = prop.gradient(sum(map(prop.sum, values)), xs)
+    second = prop.gradient(sum(map(prop.sum, first)), xs)
+    return [list(three) for three in zip(values, first, second, strict=True)]
 
 
-def _at(roots: list[Any], at: dict[str, Any], ours: list[float], dtype: str) -> list[str]:
-    """What is wrong at one point."""
-    single: dict[str, Any] = {n: np.array([v]) for n, v in at.items()} | {"point": 1}
-    info = np.finfo(dtype)
-    bounds = condition(roots, single, eps=EPS[dtype], smallest=float(info.tiny))
-    if bounds.doubt:
-        return []
-    wrong = []
-    for order, (value, b) in enumerate(zip(ours, bounds.values, strict=True)):
-        what = _off(value, b.ravel()[0], EPS[dtype], info)
-        wrong += [f"order {order} {what}"] if what else []
-    far = any(not b.peak < 1e300 for values in bounds.values for b in values.ravel())
-    return wrong if far else wrong + _slopes(roots, single, bounds.values)
+def _run(roots: Sequence[Sequence[Any]], cases: Sequence[Case], way: Way) -> list[list[Any]]:
+    """The arrays of every case."""
+    run = prop.compile([r for its in roots for r in its], backend=way[0], dtype=way[1])
+    given = {
+        leaf.name: one.data[n] for one in cases for leaf, n in zip(one.inputs, "xy", strict=True)
+    }
+    with np.errstate(all="ignore"):
+        found = list(run({n: a for n, a in given.items() if n in run.inputs}))
+    return [found[k : k + 3] for k in range(0, len(found), 3)]
 
 
-def _off(ours: float, b: Bounded, eps: float, info: Any) -> str:
-    """How a float is off; "" is not at all."""
-    ctx = b.scale.ctx
-    if not ctx.isfinite(b.value) or not ctx.isfinite(b.error):
-        return ""
-    if not np.isfinite(ours):
-        return "" if b.peak > float(info.max) / 4 else f"is {ours}, not {ctx.nstr(b.value, 10)}"
-    allowed = BOUND * eps * b.error
-    error = abs(ctx.mpf(ours) - b.value)
-    if error <= allowed or b.peak > float(info.max) / 4:
-        return ""
-    return (
-        f"is {ours!r}, not {ctx.nstr(b.value, 18)}: off by {mpmath.nstr(error / allowed, 3)} bounds"
-    )
+def _told(one: Case, way: Way, what: str) -> str:
+    where = f"{one.label} " if one.label else ""
+    return f"{where}{way[0]} {way[1]}: {one.formula.text} {what}\n{script(one, way)}"
 
 
-def _slopes(roots: list[Any], single: dict[str, Any], exact: list[Any]) -> list[str]:
-    """Where a derivative is not the slope of what it derives."""
-    ctx = mpmath.mp.clone()
-    ctx.dps = DIGITS
-    step = ctx.mpf(10) ** -(DIGITS // 3) * (abs(float(single["x"][0])) or 1)
-    sides = []
-    for turns in (-2, -1, 0, 1, 2):
-        with mpmath.workdps(DIGITS):
-            x = mpmath.mpf(float(single["x"][0])) + turns * step
-        moved = {**single, "x": np.array([x], object)}
-        sides.append([r.ravel()[0] for r in evaluate(roots[:2], moved, precision=DIGITS)])
-    wrong = []
-    for order in range(2):
-        far, below, here, above, beyond = (s[order] for s in sides)
-        slopes = [(here - far) / 2, here - below, above - here, (beyond - here) / 2]
-        slopes = [s / step for s in slopes]
-        derived, peak = exact[order + 1].ravel()[0].value, exact[order + 1].ravel()[0].peak
-        if not all(map(ctx.isfinite, (*slopes, derived))):
-            continue
-        slope = slopes[1]
-        smooth = all(abs(s - slope) <= ctx.mpf(10) ** -10 * abs(slope) for s in slopes)
-        seen = abs(here) * ctx.mpf(10) ** (10 - DIGITS) / step  # what a difference can show
-        noise = peak * ctx.mpf(10) ** -50  # of the derived one, which has 60 digits
-        near = abs(slope - derived) <= ctx.mpf(10) ** -8 * abs(slope) + seen + noise
-        if smooth and not near:
-            wrong.append(f"order {order + 1} is derived as {ctx.nstr(derived, 10)}, but the slope "
-                         f"is {ctx.nstr(slope, 10)}")  # fmt: skip
-    return wrong
+def script(one: Case, way: Way) -> str:
+    """Python text that shows what a case gives."""
+    x, y = (one.data[n].tolist() for n in ("x", "y"))
+    return f"""
+import numpy as np
+from numpy import inf, nan
+import symprop as prop
+
+x, y = prop.input("x", "point"), prop.input("y", "point")
+value = {one.formula.text} + 0.0 * x
+first = prop.gradient(prop.sum(value), x)
+second = prop.gradient(prop.sum(first), x)
+run = prop.compile([value, first, second], backend={way[0]!r}, dtype={way[1]!r})
+data = dict(x=np.array({x}, {way[1]!r}), y=np.array({y}, {way[1]!r}))
+for found in run({{n: a for n, a in data.items() if n in run.inputs}}):
+    print(np.asarray(found).tolist())
+"""
