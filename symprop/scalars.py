@@ -354,14 +354,16 @@ class _Conversion:
             exact = fold(base) if not base.reads else None
             if exact:
                 k *= exact**n
+            elif exact == 0 and n < 0:  # 1/0, as floats have it
+                above.append((t.call(t.INFINITY), 1))
             elif n > 0:
                 above.append((base, n))
             else:
                 below.append((base, -n))
         sign, k = k < 0, abs(k)
         over, under = _split(k, bool(above))
-        tops = [self.power(b, n, of) for b, n in sorted(above, key=self.product_key)]
-        downs = [self.power(b, n, of) for b, n in sorted(below, key=self.product_key)]
+        tops = self.powers(above, of)
+        downs = self.powers(below, of)
         if over != 1 or not tops:
             tops.insert(0, Number(over))
         if under != 1:
@@ -381,9 +383,21 @@ class _Conversion:
             found = Binary("/", found, _times(Number(under), divisor) if first else divisor)
         return found
 
-    def power(self, base: Term, n: int, of: Any) -> Scalar:
-        found = cast(Scalar, of(base))
-        return found if n == 1 else Binary("**", found, Number(Fraction(n)))
+    def powers(self, factors: list[tuple[Term, int]], of: Any) -> list[Scalar]:
+        """The factors in order, floats of one power multiplied first: x**2 may be out of range
+        where (x*y)**2 is not."""
+        found: list[Scalar] = []
+        merged: dict[int, int] = {}  # where the product of a power stands
+        for base, n in sorted(factors, key=self.product_key):
+            x = cast(Scalar, of(base))
+            if n > 1 and self.kind(base) in FLOATS and n in merged:
+                before = cast(Binary, found[merged[n]])
+                found[merged[n]] = Binary("**", _times(before.left, x), before.right)
+                continue
+            if n > 1 and self.kind(base) in FLOATS:
+                merged[n] = len(found)
+            found.append(x if n == 1 else Binary("**", x, Number(Fraction(n))))
+        return found
 
     def product_key(self, factor: tuple[Term, int]) -> tuple[Any, ...]:
         """Numbers, then values without axes, then the latest value first; parameters last."""

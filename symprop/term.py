@@ -563,9 +563,17 @@ def _over(x: Term, go: Callable[[Term], Term]) -> Term:
     if isinstance(x, Sum):
         return add(num(x.const), *(scale(k, y) for y, (_, k) in zip(new, x.terms, strict=True)))
     if isinstance(x, Prod):
-        return mul(*(power(b, n) for b, (_, n) in zip(new, x.factors, strict=True)))
+        return mul(*(_raised(b, n) for b, (_, n) in zip(new, x.factors, strict=True)))
     assert isinstance(x, Call)
     return call(x.fn, *new)
+
+
+def _raised(base: Term, n: int) -> Term:
+    """A power inside a formula whose reads were given: 1/0 is infinite, as floats have it; most
+    often it stands in a branch that is not taken."""
+    if n < 0 and isinstance(base, Num) and base.value == 0:
+        return call(INFINITY)
+    return power(base, n)
 
 
 def diff(t: Term, k: int) -> Term:

@@ -92,7 +92,8 @@ def _removed(factors: Factors, unknown: Term, window: Window) -> Term | None:
 
 def _divides(quotient: Term) -> bool:
     """A power below, and something above that could vanish with it."""
-    assert isinstance(quotient, t.Prod)  # what it was found by stands below
+    if not isinstance(quotient, t.Prod):  # 1/y with y = 1/x is x
+        return False
     signs = {n > 0 for _, n in quotient.factors}
     return len(signs) == 2
 
@@ -125,15 +126,26 @@ class _Singularity:
 class QuotientOp(ElementwiseOp):
     """An op known by its formula alone: its derivative, one like it, is worked out when asked."""
 
+    def __init__(self, declaration: Declaration, quotient: Term) -> None:
+        super().__init__(declaration, {})
+        self.quotient = quotient
+
     @cached_property
     def label(self) -> str:
         """Its name and the digest of its formula."""
         return f"{self.name}@{self.formula_term.digest.hex()[:10]}"
 
+    @cached_property
+    def chosen(self) -> tuple[Term, ...]:
+        """Its slope as it is: it may have an infinity in it, which no SymPy formula has here."""
+        return (_slope(self.quotient),)
+
 
 @lru_cache(1024)
 def _quotient_op(quotient: Term) -> ElementwiseOp | None:
     """The op of a quotient over read 0, or None where nothing of it is removable."""
+    if any(isinstance(y, t.Call) and y.fn is t.INFINITY for y in t.subterms(quotient)):
+        return None
     for at in CANDIDATES:
         place = _limit(quotient, at)
         if place is not None:
@@ -172,7 +184,7 @@ def _declared(
         library=False,
         cost=t.operations(quotient),
     )
-    return QuotientOp(d, {})
+    return QuotientOp(d, quotient)
 
 
 def _slope(quotient: Term) -> Term:
@@ -220,7 +232,10 @@ def _limit(quotient: Term, at: Fraction) -> _Singularity | None:
             return None
         if abs(near - nearer) > CTX.mpf(10) ** -10 * (1 + abs(near)):
             return None
-        limits.append(_extrapolated(quotient, x, side))
+        limit = _extrapolated(quotient, x, side)
+        if not CTX.isfinite(limit):
+            return None
+        limits.append(limit)
         sides.append(side)
     if not limits or any(abs(v - limits[0]) > CTX.mpf(10) ** -30 for v in limits):
         return None
