@@ -16,8 +16,10 @@ from stable_gain import CLUSTER, gain
 import symprop as prop
 from symprop import term as t
 from symprop.gradient import pull
+from symprop.ops.declare import REGISTRY
 from symprop.ops.reference import difference
 from symprop.simplify.stable import stabilise
+from symprop.simplify.stable_families import EVEN
 from symprop.simplify.stable_rules import STABLE, STABLE_SUMS, Stable, stabilised
 
 CTX = mpmath.mp.clone()
@@ -121,6 +123,7 @@ SUMS: dict[str, Callable[[Any], Any]] = {
     "root of a sum of squares": _length,
     "quotient by a length": lambda x: x / _length(x),
     "power seen whole": lambda x: prop.square(prop.sqrt(prop.exp(x))),
+    "even function of a size": lambda x: prop.log_cosh(prop.abs(x)),
 }
 
 
@@ -187,3 +190,29 @@ def test_a_library_network_is_left_as_it_is() -> None:
     hidden = prop.layer_norm(prop.gelu(x @ w.T))
     loss = prop.cross_entropy(prop.attention(hidden, hidden, hidden), prop.softmax(x))
     assert stabilise([loss.node]) == [loss.node]
+
+
+# --- even functions -------------------------------------------------------------------------------
+
+
+def test_the_even_functions_are_those_of_the_registry() -> None:
+    points = [CTX.mpf(k) / 16 for k in range(1, 64, 5)]
+
+    def even(op: Any) -> bool:
+        pairs = [(op.reference(CTX, x), op.reference(CTX, -x)) for x in points]
+        known = [(a, b) for a, b in pairs if CTX.isfinite(a) and CTX.isfinite(b)]
+        return len(known) > 3 and all(abs(a - b) <= 1e-55 * abs(a) for a, b in known)
+
+    one = [n for n, op in REGISTRY.items() if op.arity == 1 and hasattr(prop, n)]
+    assert sorted(n for n in one if even(REGISTRY[n])) == sorted(["abs", *EVEN])
+
+
+@pytest.mark.parametrize("name", ["second power", *EVEN])
+def test_an_even_function_of_a_size_has_its_second_derivative_at_0(name: str) -> None:
+    """|x|**2 is x**2, whose second derivative is 2 at 0 too."""
+    x = prop.input("x", 3)
+    f = (lambda u: u**2) if name == "second power" else getattr(prop, name)
+    bends = [prop.gradient(prop.sum(prop.gradient(prop.sum(f(u)), x)), x) for u in (prop.abs(x), x)]
+    a, b = evaluate_all(bends, {"x": np.array([0.0, -0.5, 2.0])}, 60)
+    assert_equal([a], [b], 1e-50)
+    assert a[0] != 0

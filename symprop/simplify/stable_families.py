@@ -22,7 +22,9 @@ from symprop.simplify.window import Window
 from symprop.term import Term
 
 __all__ = [
+    "EVEN",
     "difference_of_roots",
+    "even_of_size",
     "log_of_product",
     "log_of_sum",
     "merged_exponentials",
@@ -34,6 +36,8 @@ __all__ = [
 
 ADDED, LOG1P, SOFTPLUS = powers.logaddexp.function, ops.log1p.function, ops.softplus.function
 EXP, LOG, SQRT = ops.exp.function, ops.log.function, ops.sqrt.function
+ABS = ops.abs.function
+EVEN = ("square", "cos", "cosh", "sech2", "log_cosh", "sinc", "normal_pdf")
 HALF = Fraction(1, 2)
 
 
@@ -265,6 +269,23 @@ def _ends(x: Term) -> bool:
     (own_domain,) = op.domains
     low = own_domain.low is not None and not own_domain.open_low
     return low or (own_domain.high is not None and not own_domain.open_high)
+
+
+def even_of_size(x: Term, window: Window) -> Term | None:
+    """f(|u|) -> f(u) where f is even, |u|**n -> u**n where n is: their derivatives at 0 exist, and
+    the chain rule on |u| misses the second (its own there is 0, by convention)."""
+    if isinstance(x, t.Call):
+        size = _called(x.args[0], ABS, window) if x.fn.name in EVEN else None
+        return t.call(x.fn, *size.args) if size is not None else None
+    k, rest = t.coefficient(x)
+    if not isinstance(rest, t.Prod):
+        return None
+    sizes = [_called(b, ABS, window) if n % 2 == 0 else None for b, n in rest.factors]
+    if not any(sizes):
+        return None
+    made = [t.power(b if size is None else size.args[0], n)
+            for (b, n), size in zip(rest.factors, sizes, strict=True)]  # fmt: skip
+    return t.scale(k, t.mul(*made))
 
 
 # --- differences of roots -------------------------------------------------------------------------

@@ -199,6 +199,8 @@ STABLE_SUMS: tuple[StableSum, ...] = (
               norms.quotient_by_norm),
     StableSum("power seen whole", "y = acos(x), y**2 -> acos(x)**2, which has a derivative at 1",
               families.power_seen_whole),
+    StableSum("even function of a size", "f(|x|) -> f(x) where f is even, such as |x|**2 -> x**2",
+              families.even_of_size),
 )  # fmt: skip
 
 EVERY: tuple[Stable | StableSum, ...] = (*STABLE, *STABLE_SUMS)
