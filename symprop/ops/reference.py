@@ -212,6 +212,13 @@ def _power(ctx: Any, x: Value, y: Value) -> Value:
     return sign * _guarded(lambda: ctx.power(abs(x), y), (x, y), ctx)
 
 
+def _logaddexp(ctx: Any, x: Value, y: Value) -> Value:
+    large, small = max(x, y), min(x, y)
+    if ctx.isinf(large) or ctx.isinf(small):
+        return large
+    return settled(lambda: large + ctx.log1p(ctx.exp(small - large)), ctx, more=60)
+
+
 def _truth(ctx: Any, holds: object) -> Value:
     return ctx.mpf(1 if holds else 0)
 
@@ -251,6 +258,7 @@ PRIMITIVES: dict[str, Callable[..., Value]] = {
     "digamma": _positive(_polygamma),
     "polygamma": _positive(_polygamma),
     "power": _power,
+    "logaddexp": _logaddexp,
     "floor": lambda ctx, x: x if ctx.isinf(x) else ctx.floor(x),
     "abs": lambda ctx, x: abs(x),
     "sign": lambda ctx, x: ctx.sign(x),

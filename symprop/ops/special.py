@@ -252,10 +252,11 @@ def _tail(x: Any) -> list[Any]:
 
 def _bend(x: Any) -> Any:
     m, e = log_normal_cdf_slope(x), _tail(x)
-    return where(x > 0, -m * (x + m), -sqrt(2) * m * e[1] / e[0])
+    below = where(x < -FAR_LEFT, -1, -sqrt(2) * m * e[1] / e[0])
+    return where(x > 0, -m * (x + m), below)
 
 
-FAR_LEFT = 10**9  # from here on the next term, 24/x**5, is below half a unit in the last place
+FAR_LEFT = 10**9  # from here on the next term of a series is below half a unit in the last place
 
 
 def _bend_slope(x: Any) -> Any:
