@@ -41,16 +41,19 @@ from symprop.oracle import Array, Oracle, Point, context, run_with
 __all__ = ["Bounded", "Condition", "clipped", "condition", "structural"]
 
 BEYOND = 4096, 65536  # binary exponents that no float has
-AS_WRITTEN = ("mod",)  # functions that are no better than their formulas: x - y*floor(x/y)
+# Functions that are no better than their formulas: x - y*floor(x/y), sigmoid(x - y).
+AS_WRITTEN = ("mod", "logaddexp_share")
 NEAR = 8  # a comparison is in doubt within so many times the errors of its sides
 
 
 @dataclass(frozen=True)
 class Condition:
-    """The roots' arrays of ``Bounded``, and whether a comparison was too close to call."""
+    """The roots' arrays of ``Bounded``; whether a comparison was too close to call; whether two
+    sides were equal, where derivatives are conventions."""
 
     values: list[Array]
     doubt: bool
+    tie: bool
 
 
 def condition(
@@ -71,7 +74,7 @@ def condition(
     """
     scale = _Scale(context(precision), eps, smallest)
     found = run_with(_Conditioned(scale), roots, values)
-    return Condition(found, scale.doubt)
+    return Condition(found, scale.doubt, scale.tie)
 
 
 class _Scale:
@@ -81,7 +84,7 @@ class _Scale:
         self.ctx = ctx
         self.eps = ctx.mpf(eps)
         self.smallest = ctx.mpf(smallest)
-        self.doubt = False
+        self.doubt = self.tie = False
 
     def bounded(self, x: Any) -> Bounded:
         if isinstance(x, Bounded):
@@ -135,6 +138,8 @@ class Bounded:
 
     def __truediv__(self, other: Any) -> Bounded:
         y = self.scale.bounded(other)
+        if y.error and abs(y.value) <= NEAR * self.scale.eps * y.error:
+            self.scale.doubt = True
         if y.value == 0:  # as floats have it; mpmath raises
             infinite = self.scale.ctx.inf * y.scale.ctx.sign(self.value) if self.value else (
                 self.scale.ctx.nan)  # fmt: skip
@@ -170,6 +175,8 @@ class Bounded:
         slack = NEAR * self.scale.eps * (self.error + y.error)
         if slack and y is not self and abs(self.value - y.value) <= slack:
             self.scale.doubt = True
+        if self.value == y.value and y is not self:
+            self.scale.tie = True
         return y.value
 
     def __lt__(self, other: Any) -> bool:
@@ -261,12 +268,19 @@ class _Conditioned(Oracle):
             body = self.term(fn.op.formula_term)  # type: ignore[attr-defined]
             return lambda *args: body([self.scale.bounded(a) for a in args])
         exact = reference(fn, self.ctx)
+        if not fn.op.library:  # type: ignore[attr-defined]
+            return self.expanded(fn, exact)
+        derivative = _is_derivative(fn.op)  # type: ignore[attr-defined]
 
         def bounded(*args: Any) -> Bounded:
             points = [self.scale.bounded(a) for a in args]
             at = [clipped(p.value, self.ctx) for p in points]
             value = exact(*at)
             error = self.scale.rounding(abs(value))
+            if len(at) == 2 and at[0] == at[1]:
+                self.tied(fn, at[0])
+            if derivative and not self.ctx.isnan(value):
+                error += _times(abs(at[0]), self.slope(exact, at, 0))
             for k, p in enumerate(points):
                 if p.error and not self.ctx.isnan(value):
                     slope = self.slope(exact, at, k)
@@ -276,6 +290,26 @@ class _Conditioned(Oracle):
             return Bounded(self.scale, value, error, abs(value), peak)
 
         return bounded
+
+    def expanded(self, fn: t.Function, exact: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that is computed by a formula of its own: its value, off by what the
+        operations of that are."""
+        body = self.term(fn.op.expansion)  # type: ignore[attr-defined]
+
+        def bounded(*args: Any) -> Bounded:
+            points = [self.scale.bounded(a) for a in args]
+            found = body(points)
+            value = exact(*(clipped(p.value, self.ctx) for p in points))
+            return Bounded(self.scale, value, found.error, abs(value), found.peak)
+
+        return bounded
+
+    def tied(self, fn: t.Function, value: Any) -> None:
+        """Notes a function of two equal numbers that depends on which is which."""
+        if fn.name in ("maximum", "minimum"):
+            self.scale.tie = True
+        elif fn.name == "atan2" and value == 0:  # the angle of no direction: by the zeros' signs
+            self.scale.doubt = True
 
     def jumps(
         self, exact: Callable[..., Any], at: list[Any], k: int, error: Any, slope: Any
@@ -313,6 +347,12 @@ def structural(fn: t.Function) -> bool:
     names = ("lt", "le", "eq", "ne", "not", "and", "or", "strong_mul", "inf", "nan", "pi",
              "stop_gradient")  # fmt: skip
     return fn.name in names or fn.name.startswith("cast_")
+
+
+def _is_derivative(op: Any) -> bool:
+    """Whether a function is another's derivative: at a zero of it, its argument's last place
+    counts, as in the table of accuracies."""
+    return bool(op.declaration.derivative_of) or op.parameters.get("order", 0) > 0
 
 
 def _representable(numerator: int, denominator: int, eps: float) -> bool:

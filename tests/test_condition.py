@@ -90,3 +90,29 @@ def test_a_comparison_with_what_has_no_value_is_in_doubt() -> None:
     x = prop.input("x", ())
     root = prop.where(prop.exp(prop.exp(x)) > 0, 1.0, 0.0)
     assert condition([root], {"x": np.array(1e30)}).doubt
+
+
+def test_a_divisor_that_rounding_may_make_0_is_in_doubt() -> None:
+    x = prop.input("x", ())
+    assert condition([3 / x**2], {"x": np.array(1e-170)}).doubt
+    assert not condition([3 / x**2], {"x": np.array(1e-100)}).doubt
+
+
+def test_where_two_sides_are_equal_a_derivative_is_a_convention() -> None:
+    x, y = prop.input("x", ()), prop.input("y", ())
+    for root in (prop.maximum(x, y), prop.where(x > y, x, y)):
+        assert condition([root], {"x": np.array(2.0), "y": np.array(2.0)}).tie
+        assert not condition([root], {"x": np.array(2.0), "y": np.array(3.0)}).tie
+
+
+def test_the_angle_of_no_direction_is_in_doubt() -> None:
+    x, y = prop.input("x", ()), prop.input("y", ())
+    assert condition([prop.atan2(y, x)], {"x": np.array(0.0), "y": np.array(0.0)}).doubt
+
+
+def test_a_quotient_with_a_limit_is_off_by_what_its_quotient_is_off() -> None:
+    """Beyond the reach of its polynomial: 1/m - x*m'/m**2 loses digits where it is small."""
+    x = prop.input("x", ())
+    slope = prop.gradient(x / prop.mish(x), x)
+    (found,) = condition([slope], {"x": np.array(3.084)}).values
+    assert found.item().error > 10 * abs(found.item().value)

@@ -1,0 +1,52 @@
+"""What random formulas found, each the smallest that showed it: judged as the random ones are.
+
+``MENDED``: the formula of x and y, and the points at which it raised or was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fuzzing import Case, Formula, failures
+
+import symprop as prop
+
+MENDED: dict[str, tuple[Callable[[Any, Any], Any], list[float], list[float]]] = {
+    # --- divisions by 0 in branches not taken, and by constants that are 0 ---
+    "sinc of 0": (lambda x, y: prop.sinc(x - x), [0.5], [1.0]),
+    "mod of 0": (lambda x, y: prop.mod(x, y - y), [0.5], [1.0]),
+    "digamma of 1": (lambda x, y: prop.digamma(x / x), [0.5], [1.0]),
+    "1 over log 1": (lambda x, y: prop.reciprocal(prop.log(x / x)), [0.5], [1.0]),
+    "1 over 1 over x": (lambda x, y: (x**-1) ** -1, [0.5, 1e-30], [1.0, 1.0]),
+    # --- quotients that have no limit, or one with an infinity in its slope ---
+    "a power of a pole": (lambda x, y: prop.power(x, (x**-1) ** 2), [0.5, 3.0], [1.0, 1.0]),
+    "a slope with an infinity": (lambda x, y: prop.softplus(prop.xlog1py(x, x) / x), [0.5], [1.0]),
+    "a quotient far from its limit": (lambda x, y: x / prop.mish(x), [3.084, 1e-30], [1.0, 1.0]),
+    "near its limit": (lambda x, y: prop.sin(x) / prop.silu(x), [1e-30], [1.0]),
+    # --- kinks that cancel ---
+    "the square of a size": (lambda x, y: prop.abs(x) ** 2, [0.0, -2.0], [1.0, 1.0]),
+    "an even function of a size": (lambda x, y: prop.log_cosh(prop.abs(x)), [0.0], [1.0]),
+    "two of them": (lambda x, y: prop.square(prop.sinc(prop.abs(x))), [0.0], [1.0]),
+    # --- out of range on the way ---
+    "the far left of a distribution": (lambda x, y: prop.log_normal_cdf(x), [-1e30, -2e9], [1, 1]),
+    "a square of a product": (lambda x, y: prop.square(prop.gelu(y)), [1.0], [-1e30]),
+    # --- the judge: stairs, signed zeros, 60 digits ---
+    "stairs far out": (lambda x, y: prop.round(x**3), [-1e30], [1.0]),
+    "a pole of a negative 0": (lambda x, y: prop.where(1 / y > x, 1 / y, x * 0.5), [-0.6], [-0.0]),
+    "a small logarithm": (lambda x, y: prop.logaddexp(x + y, prop.relu(-1.0 * x * x)),
+                          [-90.0], [-90.0]),
+    "a divisor that underflows": (lambda x, y: prop.elu(x) / x, [1e-30], [1.0]),
+    "a share far out": (lambda x, y: prop.logaddexp(y, x), [-90.0], [2.38]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [("numpy", "float32"), ("native", "float64")])
+@pytest.mark.parametrize("name", MENDED)
+def test_what_was_wrong_is_mended(name: str, way: tuple[str, str]) -> None:
+    form, xs, ys = MENDED[name]
+    x, y = prop.input("x", "point"), prop.input("y", "point")
+    data = {"x": np.array(xs, way[1]), "y": np.array(ys, way[1])}
+    assert failures([Case(name, (x, y), Formula(form(x, y), name), data)], way) == []
