@@ -14,15 +14,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from symprop.declarations import constant
+from codegen.index import as_ix
 from symprop.errors import DeclarationError, ShapeError, quoted
 from symprop.expression import Expr, as_expr, describe, shape_text
 from symprop.initialize import Initializer, Zeros, initializer
 from symprop.layers import Layer, fixed_axis, last_axis_name, positive
+from symprop.make import filled
 from symprop.ops.control import scan
 from symprop.ops.elementwise import sigmoid, tanh
 from symprop.ops.indexing import concat
-from symprop.ops.structural import broadcast_to, transpose, where
+from symprop.ops.structural import transpose, where
+from symprop.term import num
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "Recurrent"]
 
@@ -80,7 +82,7 @@ class Recurrent(Layer):
         hidden = self.parameter("hidden", (rows, self.units), self.init, ("", ""))
         bias = self.parameter("bias", (rows,), Zeros(), ("",))
         given = transpose(x @ weight.T + bias, (1, 0, 2)).named(f"{self.name}.input")
-        start = broadcast_to(constant(0.0, "start"), (x.shape[0], self.units))
+        start = Expr(filled(num(0), (x.node.dims[0], as_ix(self.units)), "float"))
         carry: Carry = (start,) * self.carried
 
         def step(state: Any, slices: Any) -> tuple[Any, Expr]:
@@ -134,8 +136,12 @@ class LSTM(Recurrent):
     def turn(self, given: Expr, carry: Carry, hidden: Expr) -> Carry:
         old, cell = carry
         i, f, g, o = self.parts(given + old @ hidden.T)
-        new = (sigmoid(f) * cell + sigmoid(i) * tanh(g)).named("cell")
-        return (sigmoid(o) * tanh(new)).named("hidden"), new
+        enter, forget, leave = (
+            sigmoid(gate).named(f"{name}_gate")
+            for gate, name in ((i, "input"), (f, "forget"), (o, "output"))
+        )
+        new = (forget * cell + enter * tanh(g).named("candidate")).named("cell")
+        return (leave * tanh(new)).named("hidden"), new
 
 
 class GRU(Recurrent):

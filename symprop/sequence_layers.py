@@ -147,14 +147,20 @@ class MultiHeadAttention(Layer):
                 f"divide the {features} features of {describe(x)}"
             )
         each, seen = features // self.heads, x if memory is None else memory
-        q = self._split(self._map("query", features)(x), each, self.heads // self.groups)
-        k = self._split(self._map("key", self.groups * each)(seen), each, 1)
-        v = self._split(self._map("value", self.groups * each)(seen), each, 1)
+        # Where there are groups, keys and values have one head in each and queries several.
+        shared = self.heads // self.groups
+        grouped = shared > 1
+        q = self._split(self._map("query", features)(x), each, (shared,) if grouped else ())
+        k = self._split(self._map("key", self.groups * each)(seen), each, (1,) if grouped else ())
+        v = self._split(self._map("value", self.groups * each)(seen), each, (1,) if grouped else ())
         if self.positions == "rotary":
             q, k = rotary(q), rotary(k)
-        shown = None if mask is None else as_expr(mask)[..., None, None, :, :]
+        heads = (None,) * (q.ndim - 3)
+        shown = None if mask is None else as_expr(mask)[(..., *heads, slice(None), slice(None))]
         values = attention(q, k, v, causal=self.causal, mask=shown)
-        joined = reshape(transpose(values, (0, 3, 1, 2, 4)), (*x.shape[:2], features))
+        time = q.ndim - 2
+        axes = (0, time, *range(1, time), time + 1)
+        joined = reshape(transpose(values, axes), (*x.shape[:2], features))
         return self._map("output", features)(joined)
 
     def _map(self, part: str, units: int) -> Dense:
@@ -162,10 +168,11 @@ class MultiHeadAttention(Layer):
             self._maps[part] = Dense(units, f"{self.name}.{part}", self.bias, self.init)
         return self._maps[part]
 
-    def _split(self, x: Expr, each: int, heads: int) -> Expr:
-        """[batch, time, features] as [batch, group, head in it, time, features of a head]."""
-        split = reshape(x, (*x.shape[:2], self.groups, heads, each))
-        return transpose(split, (0, 2, 3, 1, 4))
+    def _split(self, x: Expr, each: int, shared: tuple[int, ...]) -> Expr:
+        """[batch, time, features] as [batch, group, *heads of it, time, features of a head]."""
+        split = reshape(x, (*x.shape[:2], self.groups, *shared, each))
+        heads = range(2, split.ndim - 1)
+        return transpose(split, (0, *heads, 1, split.ndim - 1))
 
     @property
     def parameters(self) -> Mapping[str, Expr]:

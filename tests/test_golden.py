@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
@@ -97,9 +98,31 @@ def perceptron() -> tuple[Any, list[Any]]:
     return loss, [w1, b1, w2, b2]
 
 
-MODELS: dict[str, Callable[[], tuple[Any, list[Any]]]] = {
-    f.__name__: f for f in (digits, perceptron, convolution, attention, recurrent, gathers)
-}
+def batch_norm() -> tuple[Any, list[Any]]:
+    """A dense layer whose batch is normalised before ReLU."""
+    x = prop.input("x", "batch feature=6")
+    dense = prop.Dense(4, name="hidden", bias=False)
+    net = prop.Sequential(dense, prop.BatchNorm("norm"), prop.relu, prop.Dense(3, name="logits"))
+    y = prop.labels("y", "batch", classes=3)
+    return prop.cross_entropy(net(x), y).named("loss"), list(net.parameters.values())
+
+
+def heads() -> tuple[Any, list[Any]]:
+    """Causal attention of two heads, the layer."""
+    layer = prop.MultiHeadAttention(heads=2, causal=True, name="heads")
+    loss = prop.mean(prop.square(layer(prop.input("x", "batch time=5 feature=8"))))
+    return loss.named("loss"), list(layer.parameters.values())
+
+
+def lstm() -> tuple[Any, list[Any]]:
+    """Long short-term memory, its value of every step read."""
+    layer = prop.LSTM(4)
+    loss = prop.mean(prop.square(layer(prop.input("x", "batch time=5 feature=3"))))
+    return loss.named("loss"), list(layer.parameters.values())
+
+
+EVERY = (digits, perceptron, convolution, attention, recurrent, gathers, batch_norm, heads, lstm)
+MODELS: dict[str, Callable[[], tuple[Any, list[Any]]]] = {f.__name__: f for f in EVERY}
 
 
 def compiled(loss: Any, gradients: list[Any], name: str, backend: str = "numpy") -> Any:
@@ -137,3 +160,16 @@ def test_the_step_in_numba_prints_as_reviewed(snapshot: SnapshotAssertion) -> No
     loss, _ = digits()
     step = prop.training_step(loss, prop.Adam(1e-3))
     assert snapshot(extension_class=Text) == step.source("numba")
+
+
+@pytest.mark.parametrize("name", ["convolution", "lstm"])
+def test_a_diagnosis_prints_as_reviewed(name: str, snapshot: SnapshotAssertion) -> None:
+    loss, _ = MODELS[name]()
+    trainer = prop.training_step(loss, prop.SGD(0.1)).compile("numpy", dtype="float64", seed=0)
+    shapes = {
+        "convolution": {"x": (8, 2, 8, 8), "target": (8, 4)},
+        "lstm": {"x": (8, 5, 3)},
+    }
+    rng = np.random.default_rng(0)
+    data = {leaf: rng.normal(size=shape) for leaf, shape in shapes[name].items()}
+    assert snapshot(extension_class=Text) == str(prop.diagnose(trainer, data))

@@ -183,8 +183,9 @@ class Entries(Elements):
         found = super().element_of(r, mapping)
         if not isinstance(found, nt.Ref) or found.guards:
             return found
-        own = tuple(v.ix() for v in fresh(found.symbol.node.dims))
-        return nt.Sym(found.symbol) if found.index == own else found
+        pairs = zip(found.index, fresh(found.symbol.node.dims), strict=True)
+        own = all(ix == v.ix() or v.extent.value == 1 for ix, v in pairs)  # of one place, its own
+        return nt.Sym(found.symbol) if own else found
 
 
 def moved(guards: Sequence[Guard], mapping: Mapping[Loop, Ix]) -> tuple[Guard, ...] | None:

@@ -155,7 +155,7 @@ class Recurrences:
                 primal = replace(of[own.index(k)], step=0)
                 letters.append(Symbol(loss.base, "", leaf, rank, None, primal))
             else:
-                letters.append(Symbol(symbols.letter(REPORTED), "", leaf, rank))
+                letters.append(symbols.letter(REPORTED, leaf))
         return letters
 
     def _source(self, found: Recurrence) -> Recurrence | None:
@@ -305,13 +305,16 @@ class Recurrences:
         delta."""
         symbols, word = self.lines.symbols, graph.hint(node)
         if not found.backward:
-            own = Symbol(symbols.letter(KEPT), "", node, len(node.dims)) if not word else None
-            return own or symbols.claim(*short(word), node)
+            return symbols.claim(*short(word), node) if word else symbols.letter(KEPT, node)
         source = self._source(found)
         for primal, symbol in source.symbols.items() if source is not None else ():
             if word and word == f"d_{graph.hint(primal)}" and symbol.step == 0:
                 base = symbols.of[self.lines.net.loss].base
-                return Symbol(base, "", node, len(node.dims), None, symbol)
+                slope = Symbol(base, "", node, len(node.dims), None, symbol)
+                # The part that a loss of every step adds may be called so already.
+                now = [_printed(s) for s in found.symbols.values() if s.step == 0]
+                alike = _printed(slope) in now
+                return symbols.claim(al.ERROR, "", node) if alike else slope
         return symbols.claim(al.ERROR, "", node)
 
     # --- lines -----------------------------------------------------------------------------
@@ -375,6 +378,12 @@ class Recurrences:
         calls = [n.body for n in order if isinstance(n, Reduce) and isinstance(n.body, t.Call)]
         return list(dict.fromkeys(c.fn for c in calls if len(c.args) == 1
                                   and getattr(c.fn, "op", None) is not None))  # fmt: skip
+
+
+def _printed(symbol: Symbol) -> tuple[str, str, object]:
+    """What a reader tells symbols apart by."""
+    of = None if symbol.of is None else _printed(symbol.of)
+    return symbol.capital or symbol.base, symbol.sub, of
 
 
 def _same(a: Symbol, b: Symbol) -> bool:

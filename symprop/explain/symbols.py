@@ -62,12 +62,10 @@ class Symbols:
             return str(scan.length.value or "T")
         return self.sizes.get(atom.name, atom.name)
 
-    def letter(self, wanted: str) -> str:
-        """A letter that nobody has, of some; the first of them where all are taken."""
+    def letter(self, wanted: str, node: Node) -> Symbol:
+        """A letter of some that nobody has; the first with a number where all are taken."""
         free = (c for c in wanted if (c, "") not in self.taken)
-        found = next(free, wanted[0])
-        self.taken.add((found, ""))
-        return found
+        return self.claim(next(free, wanted[0]), "", node)
 
     def claim(self, base: str, sub: str, node: Node, **facts: object) -> Symbol:
         """A symbol nobody else has."""
