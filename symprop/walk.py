@@ -6,7 +6,7 @@ deep. Guarantees: deterministic for the order of roots; a rebuilt value keeps it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from codegen.index import Gather, Ix, gather
@@ -65,6 +65,32 @@ def topological(roots: Iterable[Node]) -> list[Node]:
 def leaves(roots: Iterable[Node]) -> list[Leaf]:
     """The leaves the roots need, in order of first use."""
     return [n for n in topological(roots) if isinstance(n, Leaf)]
+
+
+def as_read(roots: Sequence[Node], wanted: Iterable[Node], within: Container[Node]) -> list[Node]:
+    """The wanted nodes in the order in which the user's expressions read them.
+
+    Unlike the order of operands it does not depend on names: equal expressions of other leaves
+    give the same order. What is not ``within`` is looked through only as far as the first wanted.
+    """
+    left = dict.fromkeys(wanted)
+    found: list[Node] = []
+    seen: set[Node] = set()
+    stack = list(reversed(roots))
+    while stack and left:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node in left:
+            del left[node]
+            found.append(node)
+            continue
+        below = node.operands
+        if node in within:
+            below = tuple(dict.fromkeys([*origin(node).inputs, *below]))
+        stack.extend(n for n in reversed(below) if n not in seen)
+    return [*found, *left]
 
 
 def users(order: Sequence[Node]) -> dict[Node, list[Node]]:

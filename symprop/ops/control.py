@@ -36,7 +36,7 @@ from symprop.graph import (
     make_block,
 )
 from symprop.shapes import check_name, parse_dims
-from symprop.walk import topological
+from symprop.walk import as_read, topological
 
 __all__ = ["STOP", "UPDATE", "region", "scan", "stop_gradient", "update"]
 
@@ -98,6 +98,7 @@ def _close(
     for out in outputs:
         if out not in depends:
             captured.update(dict.fromkeys(_handed_in(out)))
+    captured = dict.fromkeys(as_read(outputs, captured, depends))
     mapping: dict[Node, Node] = {}
     for k, node in enumerate((*inner, *captured)):
         mapping[node] = local_like(k, node, scope=scope)
