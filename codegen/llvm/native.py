@@ -53,7 +53,7 @@ class Native:
     @cached_property
     def loops(self) -> Loops:
         """The nests under their native schedule."""
-        return native(from_program(self.program), self.target, {})
+        return native(from_program(self.program, calls=False), self.target, {})
 
     @cached_property
     def text(self) -> str:

@@ -6,7 +6,7 @@ In: a verified ``Program``. Out: ``from_program(program)``, the unscheduled ``Lo
     a reduction         for out: acc = identity; for the rest: acc += body; y[out] = acc
     a cumulative sum    for out: acc = 0; for i: acc += body(i); y[out, i] = acc         -- linear
     a scatter           y = identity everywhere; for all loops: y[computed] += body
-    a block             a kernel, shared by equal blocks, and a call
+    a block             a kernel, shared by equal blocks, and a call; or its steps, written out
     a scan              carries = start; for t: the body's parts, then carries = next carries
     a library operation an ``UnsupportedFunction``
 
@@ -16,7 +16,8 @@ loop narrows it. A loop of one turn is left out; a value is stored once for each
 of the program keep their names, those of a scan's body get fresh ones. What a scan stacks is
 computed where it is kept, and its slices are read in place. Two runs give equal Loops.
 
-It chooses nothing: fusing, orders of loops and copies of operands are schedules.
+It chooses nothing: fusing, orders of loops and copies of operands are schedules. A schedule that
+finds equal nests by itself, and fuses what a call would keep apart, asks for blocks written out.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ from codegen.program import Assign, Block, Buffer, Library, Program, Role, Scan,
 __all__ = ["from_program"]
 
 
-def from_program(program: Program) -> Loops:
-    """The unscheduled nests of a program.
+def from_program(program: Program, calls: bool = True) -> Loops:
+    """The unscheduled nests of a program; without ``calls``, blocks are written out.
 
     Raises ``UnsupportedFunction`` for a library operation.
     """
-    shared = _Shared(program)
+    shared = _Shared(program, calls)
     level = _Level(shared, program)
     body = level.steps(program, level.own)
     return Loops(
@@ -68,7 +69,8 @@ def _every_name(program: Program) -> Iterator[str]:
 class _Shared:
     """What the bodies of one program share: loop variables and kernels."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, calls: bool) -> None:
+        self.calls = calls
         self.positions = count()
         self.kernels: list[Kernel] = []
         self.names = Names((program.name, *_every_name(program)))
@@ -131,16 +133,26 @@ class _Level:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    def steps(self, program: Program, places: Places) -> tuple[Stmt, ...]:
-        """The parts of a program whose buffers have their places."""
-        buffers = {b.name: b for b in program.buffers}
-        return tuple(self.step(step, buffers, places) for step in program.steps)
-
-    def step(self, step: Step, buffers: Mapping[str, Buffer], places: Places) -> Part:
+    def targets(self, step: Step, buffers: Mapping[str, Buffer], places: Places) -> None:
+        """The arrays of what a step makes."""
         for name in (step.target,) if isinstance(step, Assign) else step.targets:
             if buffers[name].role == "scratch" and not places[name].prefix:
                 like = _carrying(step, name, buffers[name])
                 self.array(replace(like, name=places[name].array))
+
+    def steps(self, program: Program, places: Places) -> tuple[Part, ...]:
+        """The parts of a program whose buffers have their places."""
+        buffers = {b.name: b for b in program.buffers}
+        found: list[Part] = []
+        for step in program.steps:
+            if isinstance(step, Block) and not self.shared.calls:
+                found += self.written_out(step, buffers, places)
+            else:
+                found.append(self.step(step, buffers, places))
+        return tuple(found)
+
+    def step(self, step: Step, buffers: Mapping[str, Buffer], places: Places) -> Part:
+        self.targets(step, buffers, places)
         match step:
             case Assign(target):
                 body = assignment(step, buffers[target], places, self.room())
@@ -171,6 +183,33 @@ class _Level:
         stmts.append(Call(kernel.name, tuple(arguments)))
         return self.part(places[step.targets[0]].array, stmts, step.formula, step.origin)
 
+    def written_out(
+        self, step: Block, buffers: Mapping[str, Buffer], places: Places
+    ) -> Iterator[Part]:
+        """The parts of the body over what the call is handed, its results where the call's go."""
+        self.targets(step, buffers, places)
+        body = step.body
+        inner = {b.name: places[a] for b, a in zip(body.arguments, step.arguments, strict=True)}
+        copies: list[tuple[str, Place]] = []
+        for name, target in zip(body.outputs, step.targets, strict=True):
+            to, own = places[target], body.buffer(name).role == "scratch" and name not in inner
+            if not own or (to.prefix and not _assigned(body, name)):
+                copies.append((name, to))
+            else:
+                inner[name] = to
+        self.own_places(body, inner)
+        yield from self.steps(body, inner)
+        for name, to in copies:
+            yield self.copy(to.array, to, inner[name], body.buffer(name))
+
+    def own_places(self, body: Program, inner: dict[str, Place]) -> None:
+        """Places for what a body that is written out keeps to itself."""
+        for b in body.buffers:
+            if b.role == "constant" and b.name not in inner:
+                inner[b.name] = self.fresh(b.name, b)
+            elif b.name not in inner:
+                inner[b.name] = Place(self.names(b.name))
+
     def results(self, body: Program) -> tuple[tuple[str, ...], tuple[Part, ...]]:
         """The arrays that hold a body's outputs, distinct and its own; the copies that need be."""
         found: list[str] = []
@@ -199,7 +238,7 @@ class _Level:
         before, word = self.around, Names(self.around)(_axis(step, buffers), "turn")
         self.around = (*before, word)
         inner = self.inner(step, places, at)
-        loop_body = [*self.steps(body, inner)]
+        loop_body: list[Stmt] = [*self.steps(body, inner)]
         for name, target in zip(body.outputs[n:], step.targets[n:], strict=True):
             to = _row(places[target], at)
             if inner[name] != to:
@@ -224,11 +263,7 @@ class _Level:
         for name, target in zip(body.outputs[n:], step.targets[n:], strict=True):
             if name not in inner and _assigned(body, name):
                 inner[name] = _row(places[target], at)
-        for b in body.buffers:
-            if b.role == "constant":
-                inner[b.name] = self.fresh(b.name, b)
-            elif b.name not in inner:
-                inner[b.name] = Place(self.names(b.name))
+        self.own_places(body, inner)
         return inner
 
     def next_carries(self, step: Scan, inner: Places) -> list[Stmt]:

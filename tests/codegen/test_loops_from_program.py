@@ -318,12 +318,14 @@ def values(made: Program, batch: int) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.parametrize("calls", [True, False])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_nests_are_valid_and_have_the_values_of_the_program(name: str) -> None:
+def test_nests_are_valid_and_have_the_values_of_the_program(name: str, calls: bool) -> None:
     made = PROGRAMS[name]()
     verify_program(made)
-    loops = from_program(made)
+    loops = from_program(made, calls)
     verify(loops)
+    assert calls or not loops.kernels
     for batch in (1, 3) if made.dims else (0,):
         given = values(made, batch)
         wanted = program_interpreter.run(made, given)
