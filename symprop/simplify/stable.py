@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from symprop import term as t
@@ -32,7 +33,7 @@ from symprop.graph import (
     make_scan,
 )
 from symprop.make import make
-from symprop.simplify.window import Window
+from symprop.simplify.window import Question, Window
 from symprop.term import Term
 from symprop.walk import carry_over, rebuild, topological
 
@@ -40,6 +41,10 @@ __all__ = ["STABILISED", "stabilise", "stable_term"]
 
 _STABLE: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
 _BLOCKS: WeakKeyDictionary[Block, Block] = WeakKeyDictionary()
+# Where no rule fired in a formula: the question about its reads that came first, and after each
+# answer the next; {} where that was all. The updates of all parameters are one formula, asked once
+Quiet: TypeAlias = "dict[Question, dict[Term | None, Quiet]]"
+_QUIET: WeakKeyDictionary[Term, dict[str, Quiet]] = WeakKeyDictionary()
 STABILISED = "stabilise: "  # what the origin of a value says before the name of its rule
 NOTHING: frozenset[Node] = frozenset()
 
@@ -98,13 +103,29 @@ def _stable(node: Reduce, keep: Container[Node]) -> Node:
     return _rewritten(node, keep)
 
 
+def _is_quiet(at: Quiet | None, window: Window) -> bool:
+    """Whether the questions that were asked before have answers here with which no rule fired."""
+    while at:
+        ((question, branches),) = at.items()
+        at = branches.get(window.answer(question))
+    return at is not None
+
+
 def _rewritten(node: Reduce, keep: Container[Node]) -> Node:
     from symprop.simplify.stable_rules import stabilised
 
     window = Window(node.dtype, node.reads, keep)
+    given = window.normal(node.body)
+    quiet = _QUIET.setdefault(given, {}) if keep is NOTHING else {}
+    if _is_quiet(quiet.get(node.dtype), window):
+        return node
     fired: list[str] = []
-    body = stabilised(window.normal(node.body), window, fired)
+    body = stabilised(given, window, fired)
     if not fired:
+        if window.told is not None:
+            at = quiet.setdefault(node.dtype, {})
+            for question, answer in window.told:
+                at = at.setdefault(question, {}).setdefault(answer, {})
         return node
     made = make(node.op, node.loops, node.nout, node.guards, body, window.reads, node.dtype,
                 node.accumulator)  # fmt: skip

@@ -13,8 +13,10 @@ derivative vanishes with it: sqrt(x) of anything else keeps its derivative, +inf
 
 from __future__ import annotations
 
+from typing import cast
+
 from symprop import term as t
-from symprop.graph import At, IndexOf, Reduce
+from symprop.graph import IndexOf, Reduce
 from symprop.ops import elementwise as ops
 from symprop.ops import powers
 from symprop.ops import stable as own
@@ -80,10 +82,10 @@ def _even_power(b: Term, n: int, window: Window, deep: int) -> bool:
 
 def _even_sum(k: int, window: Window, deep: int) -> bool:
     """A read of a sum over loops whose terms are even powers."""
-    r = window.reads[k] if k < len(window.reads) else None
-    if not isinstance(r, At) or not isinstance(r.node, Reduce) or r.node in window.keep:
+    r = window.sum_at(k)
+    if r is None or r.node in window.keep:
         return False
-    s = r.node
+    s = cast(Reduce, r.node)
     if s.op != "sum" or len(s.loops) == s.nout or s.dtype != window.dtype:
         return False
     inner = Window(s.dtype, s.reads, window.keep)

@@ -124,8 +124,8 @@ def _row(r: At, found: _Exponentials) -> tuple[Ix, ...]:
 def _sum_read(x: Term, window: Window) -> tuple[At, _Exponentials] | None:
     """x as a read of a sum of exponentials."""
     seen = window.look(x)
-    r = window.reads[seen.k] if isinstance(seen, t.Read) and seen.k < len(window.reads) else None
-    if not isinstance(r, At) or r.guards or r.node in window.keep:
+    r = window.sum_at(seen.k) if isinstance(seen, t.Read) else None
+    if r is None or r.guards or r.node in window.keep:
         return None
     found = _exponentials(r.node)
     if found is None or found.e in window.keep:

@@ -13,16 +13,21 @@ rule makes of the opened formula is a new body over ``reads``.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from typing import TypeAlias
 
 from symprop import term as t
 from symprop.graph import At, Node, Reading, Reduce
 from symprop.order import mapped, moved
 from symprop.simplify.inline import is_map, is_view
 
-__all__ = ["Window", "defining"]
+__all__ = ["Question", "Window", "defining"]
 
 DEEP = 6  # nodes that one look opens, one behind another
 WIDE = 60  # operations of a formula that is opened to be compared
+
+
+Question: TypeAlias = tuple[str, int]  # "opened" or "sum", of the read of this number
+UNKNOWN = t.num(0)  # an answer that no formula behind a read is kept under
 
 
 class Window:
@@ -30,20 +35,52 @@ class Window:
 
     def __init__(self, dtype: str, reads: Sequence[Reading], keep: Container[Node] = ()) -> None:
         self.dtype, self.keep = dtype, keep
-        self.reads: list[Reading] = list(reads)
+        self._reads: list[Reading] = list(reads)
+        self._seen = False
+        self._no_sums: set[int] = set()
+        self._told: list[tuple[Question, t.Term | None]] = []
         self.given = tuple(reads)
         self._numbers: dict[Reading, int] = {}
         self._opened: dict[int, t.Term | None] = {}
         self._whole: dict[t.Term, t.Term] = {}
         self._plain: dict[int, int] = {}
 
+    @property
+    def reads(self) -> list[Reading]:
+        """The reads by number. Who looks at one may see anything of the graph."""
+        self._seen = True
+        return self._reads
+
+    def sum_at(self, k: int) -> At | None:
+        """What number k reads, where that is a sum or an extremum over loops; else None."""
+        r = self._reads[k] if k < len(self._reads) else None
+        if not isinstance(r, At) or not isinstance(r.node, Reduce) or is_map(r.node):
+            if k not in self._no_sums:
+                self._no_sums.add(k)
+                self._told.append((("sum", k), None))
+            return None
+        self._seen = True
+        return r
+
+    @property
+    def told(self) -> list[tuple[Question, t.Term | None]] | None:
+        """All that was asked of the graph and answered, in order; None where more was seen."""
+        return None if self._seen else self._told
+
+    def answer(self, question: Question) -> t.Term | None:
+        """The answer to a question that another window was asked; a sum is told by UNKNOWN."""
+        what, k = question
+        if what == "opened":
+            return self.opened(k)
+        return None if self.sum_at(k) is None else UNKNOWN
+
     def place(self, r: Reading) -> int:
         """The number of a read, one for each value however it is viewed."""
         r = self._behind_views(r)
         found = self._numbers.get(r)
         if found is None:
-            found = self._numbers[r] = len(self.reads)
-            self.reads.append(r)
+            found = self._numbers[r] = len(self._reads)
+            self._reads.append(r)
         return found
 
     def _behind_views(self, r: Reading) -> Reading:
@@ -67,10 +104,11 @@ class Window:
         """The formula of the value that read k reads, or None where it stays closed."""
         if k not in self._opened:
             self._opened[k] = self._open(k)
+            self._told.append((("opened", k), self._opened[k]))
         return self._opened[k]
 
     def _open(self, k: int) -> t.Term | None:
-        r = self.reads[k] if k < len(self.reads) else None
+        r = self._reads[k] if k < len(self._reads) else None
         if not isinstance(r, At) or r.guards or r.node in self.keep:
             return None
         source = r.node
