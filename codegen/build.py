@@ -53,6 +53,7 @@ _NODES = (
     ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Expr, ast.Constant,
     ast.Assign, ast.AugAssign, ast.For, ast.If, ast.IfExp, ast.Call, ast.keyword,
     ast.Name, ast.Load, ast.Store, ast.Attribute, ast.Subscript, ast.Slice, ast.Tuple, ast.List,
+    ast.Starred,
     ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop,
     ast.Import, ast.ImportFrom, ast.alias,
 )  # fmt: skip
@@ -141,7 +142,7 @@ class UnsafeSourceError(ValueError):
 def _bound(function: ast.FunctionDef) -> set[str]:
     """Parameters and every name the function assigns."""
     a = function.args
-    names = {p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)}
+    names = {p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg) if p is not None}
     names |= {
         n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     }

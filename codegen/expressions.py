@@ -28,7 +28,7 @@ class Num:
 
 @dataclass(frozen=True, slots=True)
 class Un:
-    op: Literal["-", "~", "not "]
+    op: Literal["-", "~", "not ", "*"]
     x: Expr
 
 

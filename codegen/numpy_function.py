@@ -22,6 +22,7 @@ from codegen.numpy_comments import merged, notation, says_all, wrapped
 from codegen.numpy_memory import Memory
 from codegen.numpy_pieces import pieces
 from codegen.numpy_readings import reading_value
+from codegen.numpy_rest import Rest
 from codegen.numpy_steps import Statement, assign_statements, output_loops
 from codegen.numpy_tidy import tidied
 from codegen.numpy_values import Scope, numpy_dtype, shape_of, size
@@ -102,6 +103,7 @@ class Body:
     function: Callable[[Program], tuple[str, tuple[str, ...]]]  # its name, further sizes
     sizes: Mapping[Program, Poly]  # bytes of a call of each function that is written
     divided: bool = False  # whether comments say where the sections begin
+    rest: Rest | None = None  # the parameters that are one list
     memory: Poly = field(default_factory=dict)  # bytes of a call, once the lines are made
 
     def lines(self) -> list[str]:
@@ -351,8 +353,15 @@ class Body:
         return call(name, *args, *(Name(self.scope.sizes[d]) for d in sizes))
 
     def block(self, step: Block) -> list[list[str]]:
-        expr = self.called(step.body, [Name(self.scope.local[a]) for a in step.arguments])
-        return [_bound(4, [self.scope.local[t] for t in step.targets], expr)]
+        local, names = self.scope.local, [self.scope.local[t] for t in step.targets]
+        if self.rest is None:
+            expr = self.called(step.body, [Name(local[a]) for a in step.arguments])
+            return [_bound(4, names, expr)]
+        expr = self.called(step.body, self.rest.handed(step.arguments, local))
+        lines, said = _bound(4, names, expr), self.rest.said(step.arguments, local)
+        if said and len(lines[-1]) + len(said) + 4 <= WIDTH:
+            lines[-1] += f"  # {said}"
+        return [lines]
 
     def scan(self, step: Scan) -> list[list[str]]:
         scope, local = self.scope, self.scope.local

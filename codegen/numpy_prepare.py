@@ -48,7 +48,7 @@ from codegen.program import (
     walk,
 )
 
-__all__ = ["prepared", "rewritten", "shifted"]
+__all__ = ["prepared", "reads", "rewritten", "shifted"]
 
 
 def prepared(program: Program) -> Program:
@@ -63,7 +63,7 @@ def _squeezed(program: Program) -> Program:
     """Values between steps without their axes of length 1, which only broadcasting asked for."""
     whole = {*program.outputs}
     for step in program.steps:
-        whole |= _in_positions(step) if isinstance(step, Assign) else {*_read(step), *targets(step)}
+        whole |= _in_positions(step) if isinstance(step, Assign) else {*reads(step), *targets(step)}
     kept = {
         b.name: [n for n, d in enumerate(b.dims) if d.value != 1]
         for b in program.buffers
@@ -136,7 +136,7 @@ def _updated_early(program: Program) -> Program:
     for n, step in enumerate(steps):
         for name in targets(step):
             made_at.setdefault(name, []).append(n)
-        for name in _read(step):
+        for name in reads(step):
             read_at.setdefault(name, []).append(n)
     renamed: dict[str, str] = {}
     dropped: set[int] = set()
@@ -168,7 +168,7 @@ def _updated_early(program: Program) -> Program:
         if n in dropped:
             continue
         if isinstance(step, Assign):
-            body = _renamed(step.body, renamed) if _read(step) & renamed.keys() else step.body
+            body = _renamed(step.body, renamed) if reads(step) & renamed.keys() else step.body
             target = renamed.get(step.target, step.target)
             step = replace(step, target=target, body=body, formula=words.sub(new, step.formula))
         out.append(step)
@@ -204,7 +204,7 @@ def _may_share(step: Step, name: str) -> bool:
     return isinstance(step, Scan) and name in step.carries
 
 
-def _read(step: Step) -> set[str]:
+def reads(step: Step) -> set[str]:
     """The buffers a step reads."""
     if isinstance(step, Block | Library):
         return set(step.arguments)

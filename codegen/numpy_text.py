@@ -27,6 +27,7 @@ from codegen.names import RESERVED, Names
 from codegen.numpy_function import Body
 from codegen.numpy_prepare import prepared
 from codegen.numpy_reads import load
+from codegen.numpy_rest import Rest, rest_of
 from codegen.numpy_values import Scope, size
 from codegen.polynomial import Poly
 from codegen.printer import (
@@ -122,7 +123,9 @@ class _Module:
         sizes = {d.name: local_names(d.name) for d in program.dims}
         scope = Scope(program, {b.name: b for b in program.buffers}, local, sizes, self.helpers)
         scope.load, scope.names = load, local_names
-        body = Body(scope, program, self.function, self.bytes_of, divided=original is self.main)
+        main = original is self.main
+        rest = rest_of(program, local_names) if main else None
+        body = Body(scope, program, self.function, self.bytes_of, main, rest)
         lines = body.lines()
         self.bytes_of[original] = body.memory
         self.windows = self.windows or scope.windows
@@ -131,17 +134,26 @@ class _Module:
         if scope.silenced:
             kinds = {k: Num('"ignore"') for k in sorted(scope.silenced)}
             text.append(f"@{flat(call('np.errstate', **kinds))}")
-        text += _signature(scope, program, self.named[original], missing)
+        text += _signature(scope, program, self.named[original], missing, rest)
+        solved += rest.named(local) if rest else []
         text += [f"    {line}" for line in solved]
         text += [""] if solved and lines else []
         self.functions.append([*text, *lines])
         return missing
 
 
-def _signature(scope: Scope, program: Program, name: str, sizes: tuple[str, ...]) -> list[str]:
+def _signature(
+    scope: Scope,
+    program: Program,
+    name: str,
+    sizes: tuple[str, ...],
+    rest: Rest | None,
+) -> list[str]:
     """``def name(...):``; long lists of parameters begin a line with each role."""
-    params: list[tuple[str, str]] = [(b.role, scope.local[b.name]) for b in program.arguments]
+    arguments = [b for b in program.arguments if rest is None or b.name not in rest.place]
+    params: list[tuple[str, str]] = [(b.role, scope.local[b.name]) for b in arguments]
     params += [("size", scope.sizes[d]) for d in sizes]
+    params += [("rest", f"*{rest.name}")] if rest else []
     line = f"def {name}({', '.join(p for _, p in params)}):"
     if len(line) <= WIDTH:
         return [line]

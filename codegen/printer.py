@@ -221,7 +221,8 @@ def _lines(e: Expr, head: str, tail: str, indent: int, width: int, inside: bool)
         if len(together) <= width:
             return [head + opener, together, close + closer + tail]
         lines = [head + opener]
-        if len(parts) > MANY and all(len(k + flat(v)) <= SHORT for k, v in parts):
+        words = all(isinstance(v, Name) for _, v in parts)
+        if len(parts) > MANY and (words or all(len(k + flat(v)) <= SHORT for k, v in parts)):
             return [
                 *lines,
                 *filled(pad, [k + flat(v) for k, v in parts], width),

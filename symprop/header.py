@@ -47,6 +47,7 @@ from symprop.graph import (
     hint,
     origin,
 )
+from symprop.graph import Scan as Recurrence
 from symprop.schedule import ordered
 from symprop.walk import gathered
 
@@ -90,7 +91,7 @@ def conventions(outputs: Sequence[tuple[str, Node]]) -> list[str]:
 
     A derivative that is infinite at a point is no choice, and not said.
     """
-    order, _ = ordered([n for _, n in outputs], {})
+    order = _with_blocks([n for _, n in outputs])
     derivatives = [origin(n).inputs[1] for n in order if origin(n).rule == "chain rule"]
     said: dict[str, None] = {}
     for fn in _functions(order):
@@ -101,6 +102,14 @@ def conventions(outputs: Sequence[tuple[str, Node]]) -> list[str]:
     if not said:
         return []
     return ["", *textwrap.wrap(f"conventions: {'; '.join(said)}", LONGEST, subsequent_indent="  ")]
+
+
+def _with_blocks(roots: Sequence[Node]) -> list[Node]:
+    """The values in order, and after them those within scans and regions, each block once."""
+    order, _ = ordered(roots, {})
+    blocks = dict.fromkeys(n.block for n in order if isinstance(n, Recurrence | Region))
+    inside = (n for block in blocks for n in _with_blocks(block.outputs))
+    return list(dict.fromkeys([*order, *inside]))
 
 
 def _choices(fn: t.Function, of_slope: bool) -> list[str]:

@@ -24,6 +24,7 @@ from symprop.errors import DeclarationError, ShapeError, listed, quoted
 from symprop.expression import Expr, axis_names
 from symprop.graph import At, Reduce
 from symprop.initialize import Initializer, Zeros, initializer
+from symprop.repeated import Step, shared
 
 __all__ = ["Dense", "Layer", "Sequential", "fixed_axis", "positive"]
 
@@ -137,6 +138,15 @@ class Dense(Layer):
         return f"Dense({self.units}, name={self.name!r})"
 
 
+def _step(step: Layer | Function) -> Step:
+    """A step as a reader calls it: by its kind where that was numbered."""
+    if isinstance(step, Layer):
+        word = step.name.rpartition(".")[2]
+        return Step(word.rstrip("0123456789_") or word, step.name)
+    word = getattr(step, "__name__", "")
+    return Step(word if word.isidentifier() else "")
+
+
 def positive(layer: str, what: str, value: Any) -> int:
     """A positive whole number."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
@@ -202,15 +212,16 @@ class Sequential(Layer):
         self._name_children(f"{name}.")
 
     def forward(self, x: Expr) -> Expr:
+        values = [x]
         for step in self.steps:
-            y = step(x)
+            y = step(values[-1])
             if not isinstance(y, Expr):
                 raise DeclarationError(
                     f"{quoted(getattr(step, '__name__', step))} must return an expression, but "
                     f"returned {quoted(type(y).__name__)}"
                 )
-            x = y
-        return x
+            values.append(y)
+        return Expr(shared([v.node for v in values], list(map(_step, self.steps))), y.sources)
 
     @property
     def parameters(self) -> Mapping[str, Expr]:

@@ -84,7 +84,6 @@ def test_an_example_on_real_data_is_there(name: str) -> None:
     assert (ROOT / "examples" / f"{name}.py").exists()
 
 
-@not_yet("a network of 48 equal layers, compiled once for each distinct block")
 def test_text_grows_with_distinct_blocks_not_with_layers() -> None:
     def lines(depth: int) -> int:
         x = prop.input("x", "batch time=8 feature=16")
