@@ -263,3 +263,23 @@ def test_a_later_step_may_read_an_inner_value_of_an_earlier_one() -> None:
         plain = network()
     for a, b in zip(gradients(shared, "numpy"), gradients(plain, "numpy"), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
+def test_the_place_where_a_nan_came_from_is_named_within_a_block() -> None:
+    def network() -> prop.Expr:
+        x = prop.input("x", "batch pixel=2")
+        layers: list[Any] = []
+        for _ in range(4):
+            layers += [prop.Dense(2), lambda v: prop.log(v)]
+        return prop.Sequential(*layers)(x)
+
+    shared = network()
+    with flat():
+        plain = network()
+    assert calls(shared)
+    weights = {"x": np.ones((1, 2))}
+    for leaf in step(plain).parameters:
+        weights[leaf.name] = np.full(leaf.shape, 1.0 if leaf.name < "dense3" else -1.0)
+    found = [prop.find_nan(prop.mean(y), weights) for y in (shared, plain)]
+    assert found[0] is not None
+    assert str(found[0]) == str(found[1])

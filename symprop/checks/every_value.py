@@ -26,6 +26,7 @@ from symprop.errors import DataError
 from symprop.graph import FLOATS, At, Node, Output, Reading, Reduce
 from symprop.oracle import Array, Oracle, Point
 from symprop.pipeline import PASSES, Work, collect_updates, run
+from symprop.regions import opened
 from symprop.simplify.stable import stabilise
 from symprop.walk import leaves, topological
 
@@ -37,9 +38,9 @@ AS_WRITTEN = [one for one in PASSES if one.name in ("lower", "verify", "emit")]
 
 
 def written(roots: Sequence[Node]) -> list[Node]:
-    """The values as they are compiled before anything is simplified: in stable forms, and without
-    marks of updates."""
-    return stabilise(collect_updates(roots)[0])
+    """The values as they are compiled before anything is simplified: in stable forms, without
+    marks of updates, and without calls of regions."""
+    return stabilise(opened(collect_updates(roots)[0]))
 
 
 class Values(Oracle):

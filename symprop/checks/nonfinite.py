@@ -10,8 +10,8 @@ is not finite either.
 
 Guarantees: what is named is a sub-expression whose operands are finite and whose value is not, with
 the indices, the operands' values and the line of the user; what does not reach the result (a branch
-that is not taken, a masked element) is not blamed. Inside a block of `prop.scan` or `prop.region`
-nothing is named but the block.
+that is not taken, a masked element) is not blamed. Regions are opened; inside a block of
+`prop.scan` nothing is named but the block.
 """
 
 from __future__ import annotations

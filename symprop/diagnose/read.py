@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from codegen.index import Ix
 from symprop import term as t
 from symprop.diagnose.activations import Activation, Pointwise, is_activation
-from symprop.graph import At, Leaf, Node, Output, Reduce, Region, Scan, hint, origin, suggested
+from symprop.graph import At, Leaf, Node, Reduce, Scan, hint, origin, suggested
 from symprop.modes import resolved
 from symprop.pipeline import collect_updates
+from symprop.regions import opened
 from symprop.simplify.inline import inline, is_map, is_view
-from symprop.walk import carry_over, rebuild, substitute, topological, users
+from symprop.walk import topological, users
 
 __all__ = ["Layer", "Network", "Product", "read_network"]
 
@@ -84,28 +85,6 @@ def read_network(loss: Node) -> Network:
     reader = Reader(order)
     scans = dict.fromkeys(n.block.name or "scan" for n in order if isinstance(n, Scan))
     return Network(loss, tuple(reader.layers()), tuple(scans), reader.readers)
-
-
-def opened(roots: Sequence[Node]) -> list[Node]:
-    """The roots with the body of every region in place of its call."""
-    while any(isinstance(n, Region) for n in topological(roots)):
-        new: dict[Node, Node] = {}
-        for node in topological(roots):
-            if isinstance(node, Output) and isinstance(node.of, Region):
-                call = new.get(node.of, node.of)
-                assert isinstance(call, Region)
-                inside = call.block.outputs[node.n]
-                (body,) = substitute(
-                    [inside], dict(zip(call.block.leaves, call.arguments, strict=True))
-                )
-                new[node] = body
-                continue
-            changed = rebuild(node, new)
-            if changed is not node:
-                carry_over(node, changed)
-                new[node] = changed
-        roots = [new.get(r, r) for r in roots]
-    return list(roots)
 
 
 def volume(dims: Sequence[Ix]) -> tuple[int, tuple[bytes, ...]]:
