@@ -250,7 +250,15 @@ def describe(x: Expr) -> str:
 
 def _of_leaves(node: Node) -> str:
     """of 'x' and 'y': what an unnamed value was computed from, when that is little."""
-    names = [quoted(n.name) for n in walk.leaves([node]) if n.kind not in ("local", "constant")]
+    names: list[str] = []
+    seen: set[Node] = {node}
+    stack = [node]
+    while stack and len(names) <= 2:  # a deep network has a third leaf near its end
+        below = [n for n in dict.fromkeys(stack.pop().operands) if n not in seen]
+        seen.update(below)
+        leaves = [n for n in below if isinstance(n, Leaf)]
+        names += [quoted(n.name) for n in leaves if n.kind not in ("local", "constant")]
+        stack += [n for n in below if n.operands]
     return f" of {' and '.join(sorted(names))}" if 0 < len(names) <= 2 else ""
 
 
