@@ -78,8 +78,21 @@ def nested(names: Names) -> list[Any]:
     return [loss, *prop.gradient(loss, [x, w])]
 
 
+def layers(names: Names) -> list[Any]:
+    """Layers enough to be calls of one block, which nobody asked for."""
+    leaf, weight, inner = names
+    x = prop.input(leaf, "batch width=4")
+    steps: list[Any] = []
+    for k in range(20):
+        steps += [prop.Dense(4, name=f"{inner}{k}"), prop.tanh]
+    net = prop.Sequential(*steps, prop.Dense(2, name=weight))
+    loss = prop.sum(net(x) ** 2)
+    return [loss, *prop.gradient(loss, list(net.parameters.values()))]
+
+
 MODELS: dict[str, Callable[[Names], list[Any]]] = {
     "repeated": repeated, "recurrent": recurrent, "shared": shared, "nested": nested,
+    "layers": layers,
 }  # fmt: skip
 
 
