@@ -7,7 +7,7 @@ call but of ``sqrt``, an instruction.
 
     vector_math_values          Scalars under Python's operators
     vector_math_exponential     exp, log and what is made of them
-    vector_math_logistic        tanh, the sigmoid and their derivative
+    vector_math_logistic        tanh, the sigmoid, softplus and their derivatives
     vector_math_normal          the error function and the normal distribution
     vector_math_trigonometric   sine, cosine and tangent
     vector_math_inverse         their inverses
@@ -76,8 +76,8 @@ FORMULAS: dict[str, Row] = {
     "tanh": Row(logistic.tanh, (0.9, 1.1), (1.1, 1.1)),
     "sech2": Row(logistic.sech2, (1.8, 2.0), (1.9, 2.0)),
     "sigmoid": Row(logistic.sigmoid, (0.8, 0.8), (0.8, 0.8)),
-    "log_sigmoid": Row(exponential.log_sigmoid, (0.6, 0.6), (1.8, 1.8)),
-    "softplus": Row(exponential.softplus, (0.6, 0.6), (1.8, 1.8)),
+    "log_sigmoid": Row(logistic.log_sigmoid, (1.0, 1.0), (1.8, 1.8)),
+    "softplus": Row(logistic.softplus, (1.0, 1.0), (1.8, 1.8)),
     "erf": Row(normal.erf, (1.0, 1.2), (1.2, 1.4)),
     "erfc": Row(normal.erfc, (0.7, 0.7), (4.4, 4.6)),
     "normal_cdf": Row(normal.normal_cdf, (0.7, 0.7), (4.6, 5.1)),

@@ -26,15 +26,15 @@ __all__ = [
     "exp2",
     "exp_parts",
     "expm1",
+    "falling",
     "log",
     "log1p",
+    "log1p_unit",
     "log2",
     "log_of_parts",
-    "log_sigmoid",
     "logaddexp",
     "parted",
     "power_of_two",
-    "softplus",
 ]
 
 LOG2E, LOG2E_LOW = 1.4426950408889634, 2.0355273740931033e-17
@@ -108,7 +108,7 @@ def exp(f: Formula, x: Value) -> Value:
     return y * last
 
 
-def _falling(f: Formula, a: Value) -> Value:
+def falling(f: Formula, a: Value) -> Value:
     """exp(-a) of an a that is not negative."""
     y, last = exp_parts(f, f.once(-a))
     return f.once(y * last)
@@ -188,7 +188,7 @@ def log1p(f: Formula, x: Value) -> Value:
     return f.select(x > -1.0, f.select(x < "inf", y, x), f.once(ends))
 
 
-def _log1p_unit(f: Formula, e: Value) -> Value:
+def log1p_unit(f: Formula, e: Value) -> Value:
     """log(1 + e) of e in [0, 1]."""
     s = f.once(e / (2.0 + e))
     z = f.once(s * s)
@@ -198,21 +198,7 @@ def _log1p_unit(f: Formula, e: Value) -> Value:
 
 
 @in_double
-def softplus(f: Formula, x: Value) -> Value:
-    """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
-    e = _falling(f, f.absolute(x))
-    return f.at_least(x, 0.0) + _log1p_unit(f, e)
-
-
-@in_double
-def log_sigmoid(f: Formula, x: Value) -> Value:
-    """log(sigmoid(x)) = min(x, 0) - log1p(exp(-|x|))."""
-    e = _falling(f, f.absolute(x))
-    return f.at_most(x, 0.0) - _log1p_unit(f, e)
-
-
-@in_double
 def logaddexp(f: Formula, x: Value, y: Value) -> Value:
     """log(exp(x) + exp(y))."""
     apart = f.once(f.select(x.equals(y), 0.0, f.absolute(f.once(x - y))))
-    return f.once(f.select(x > y, x, y)) + _log1p_unit(f, _falling(f, apart))
+    return f.once(f.select(x > y, x, y)) + log1p_unit(f, falling(f, apart))

@@ -1,4 +1,4 @@
-"""Formulas of tanh, the sigmoid and their derivative; see ``codegen.vector_math``.
+"""Formulas of tanh, the sigmoid, softplus and their derivatives; see ``codegen.vector_math``.
 
 In: a ``Formula`` (dtype, whether it may fuse) and the argument. Out: the value.
 
@@ -10,6 +10,7 @@ All begin with one sum s, and a quotient z; k is 2 for tanh and sech2, 1 for sig
     tanh                      1 - z
     sech2                     z*(2 - z)
     sigmoid                   1 - z, or z below 0
+    softplus                  max(x, 0) + log(1 + exp(-|x|)), of which the second is -log(1 - z)
 
 The value is right to the last place since what s lacks is known, to which the quotient is put
 right: near 0, where 1 - z is small, it is the whole value. h is 2**STEP times too large where
@@ -20,12 +21,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codegen.vector_math_exponential import LN2, LOG2E, STEP
+from codegen.vector_math_exponential import LN2, LOG2E, STEP, falling, log1p_unit
 from codegen.vector_math_values import Formula, Value
 
-__all__ = ["sech2", "sigmoid", "tanh"]
+__all__ = ["log_sigmoid", "sech2", "sigmoid", "softplus", "tanh"]
 
 UNSTEP = 2.0**-STEP
+LAST = 32.0  # from here on softplus(x) is x, for a float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,39 @@ def sech2(f: Formula, x: Value) -> Value:
     return f.fma(z, y, z) * UNSTEP
 
 
-def sigmoid(f: Formula, x: Value) -> Value:
-    """1/(1 + exp(-x)), as 1 - 1/(1 + exp(x)) from 0 on."""
+def _sigmoid_sum(f: Formula, x: Value) -> tuple[_Sum, Value, Value]:
+    """The sum for exp(|x|), z*2**STEP, and how much too large that is, times s."""
     e = _sum(f, f.at_most(f.absolute(x), f.pick(105.0, 746.0)), 1)  # there it is 0 already
     z = f.once(e.scale * e.inverse)
-    over = f.once(f.fma(e.lacks, z, f.beyond(e.s, z, e.scale)))
+    return e, z, f.once(f.fma(e.lacks, z, f.beyond(e.s, z, e.scale)))
+
+
+def sigmoid(f: Formula, x: Value) -> Value:
+    """1/(1 + exp(-x)), as 1 - 1/(1 + exp(x)) from 0 on."""
+    e, z, over = _sigmoid_sum(f, x)
     z = f.once(f.fma(-over, e.inverse, z))
     return f.select(x < 0.0, z * UNSTEP, f.fma(z, -UNSTEP, 1.0))
+
+
+def _above(f: Formula, x: Value, base: Value) -> Value:
+    """base + log(1 + exp(-|x|)); the base is max(x, 0) or max(-x, 0)."""
+    if f.dtype == "float64":
+        return base + log1p_unit(f, falling(f, f.absolute(x)))
+    e, z, over = _sigmoid_sum(f, x)
+    share, low = f.once(z * UNSTEP), f.once(over * e.inverse)  # z - low is the quotient
+    half, rest = f.product(z, f.once(z * (UNSTEP / 2)))  # z + z**2/2 + z**3/2*P(z), in steps
+    bend = f.paired(share, f.once(share * share), f.fit("log_share"))
+    rest = rest - f.fma(low, 2.0 * share, low)  # 1 + 2*z is about 1/(1 - z), the slope
+    more = half + f.fma(f.once(half * share), bend, rest)
+    total, lost = f.two_sum(f.once(f.at_most(base, LAST) * 2.0**STEP), z)
+    return f.select(base > LAST, base, (total + (lost + more)) * UNSTEP)
+
+
+def softplus(f: Formula, x: Value) -> Value:
+    """log(1 + exp(x)): beside the sigmoid some more."""
+    return _above(f, x, f.at_least(x, 0.0))
+
+
+def log_sigmoid(f: Formula, x: Value) -> Value:
+    """log(sigmoid(x)) = -softplus(-x)."""
+    return -_above(f, x, f.at_least(f.once(-x), 0.0))

@@ -180,6 +180,18 @@ def tasks() -> list[Task]:
     )
     found.append(
         Task(
+            "log_share",
+            "2*(-log(1 - z) - z - z**2/2)/z**3 of z",
+            lambda z: -2 * (MP.log1p(-z) + z + z**2 / 2) / z**3,
+            lambda z: -(z**3) / (2 * MP.log1p(-z)),
+            near0,
+            MP.mpf("0.5001"),
+            "float32",
+            8,
+        )
+    )
+    found.append(
+        Task(
             "log_fifth",
             "(log((1 + s)/(1 - s)) - 2*s - s**3*2/3)/s**5 of s**2",
             _arc_fifth,
