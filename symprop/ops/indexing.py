@@ -165,7 +165,8 @@ def _slice(x: Expr, axis: int, d: Ix, s: slice) -> _Item:
         last = _bound(d, s.stop, constant(-1) if step < 0 else d)
         span = last - first if step > 0 else first - last
         extent = floordiv(span + abs(step) - 1, abs(step))
-        if not nonneg(span) or not nonneg(d - last) or not nonneg(first):
+        low, high = (first, last) if step > 0 else (last + 1, first + 1)
+        if not nonneg(span) or not nonneg(low) or not nonneg(d - high):
             raise ShapeError(f"the slice {s} of axis {axis} of {describe(x)} may leave its free "
                              f"size {d!r}: declare a lower bound with prop.Dim")  # fmt: skip
     if extent.value == 0:
