@@ -146,20 +146,26 @@ def _product(g: t.Term, d: t.Term, scope: Scope, strong: bool = False) -> t.Term
 _FIRST: WeakKeyDictionary[Reduce, Node] = WeakKeyDictionary()
 
 
+def _ordered(node: Reduce) -> list[Loop]:
+    """The reduced loops, the slowest first: as they are, but a free one, which no position can be
+    multiplied by, before the others."""
+    order = sorted(node.inner, key=lambda item: item.extent.value is not None)
+    if len(order) > 1 and order[1].extent.value is None:
+        raise UnsupportedError("a maximum over several free dimensions has no derivative yet: "
+                               "reduce one axis at a time")  # fmt: skip
+    return order
+
+
 def _linear(node: Reduce, at: Mapping[Loop, Ix]) -> Ix:
-    """The position of a reduced point, row-major; only the first extent may be free."""
+    """The position of a reduced point in that order."""
     flat = as_ix(0)
-    for k, item in enumerate(node.inner):
-        size = item.extent.value
-        if k and size is None:
-            raise UnsupportedError("a maximum over several free dimensions has no derivative yet: "
-                                   "reduce one axis at a time")  # fmt: skip
-        flat = flat * (size or 1) + at[item] if k else at[item]
+    for item in _ordered(node):
+        flat = flat * (item.extent.value or 1) + at[item]
     return flat
 
 
 def first_attaining(node: Reduce) -> Node:
-    """A[i]: the first position (row-major) that attains the extremum."""
+    """A[i]: the first position that attains the extremum: row-major, a free axis before others."""
     found = _FIRST.get(node)
     if found is None:
         n = len(node.reads)
@@ -169,7 +175,7 @@ def first_attaining(node: Reduce) -> Node:
         here = {item: item.ix() for item in node.loops}
         position = _linear(node, here)
         last = position * 0
-        for item in node.inner:  # the greatest position
+        for item in _ordered(node):  # the greatest position
             last = last * (item.extent.value or 1) + item.extent - 1
         reads = [*node.reads, At(node, tuple(item.ix() for item in node.outer)),
                  IndexOf(position), IndexOf(last)]  # fmt: skip
