@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import cast as typed
 
 from codegen.functions import UnsupportedFunction, function, numpy_spelling
-from codegen.index import Ix, constant
+from codegen.index import Ix, constant, nonneg
 from codegen.numpy_values import (
     FLOATS,
     Order,
@@ -147,6 +147,9 @@ def body_value(
                 value(part, near) if isinstance(part, Number) and near in FLOATS else v
                 for part, v in ((x, a), (y, b))
             )
+            if op == "/" and a.dtype is None and b.dtype is None and _may_be_0(y):
+                scope.warns("divide", "invalid")
+                a = cast(a, want if want in FLOATS else "float64")  # Python raises there
             squared = b.dtype is not None and _squared(y) is not None  # a size stays a Python int
             if op in ("*", "/") and squared and isinstance(b.expr, Bin):
                 b = apply("np.square", [value(typed(Scalar, _squared(y)))], order, b.dtype)
@@ -209,6 +212,11 @@ def body_value(
                 )
             product = combine("*", cast(a, "float64"), cast(b, "float64"), order, "float64")
             return cast(combine("+", product, cast(c, "float64"), order, "float64"), "float32")
+
+
+def _may_be_0(divisor: Scalar) -> bool:
+    """Whether sizes that it is made of may be 0, for all that their declarations say."""
+    return any(isinstance(s, IndexValue) and not nonneg(s.ix - 1) for s in walk(divisor))
 
 
 def _squared(s: Scalar) -> Scalar | None:
