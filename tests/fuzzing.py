@@ -12,8 +12,11 @@ choices; a batch that fails as a whole is run again case by case. What is right 
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,18 @@ from fuzz_judge import judged
 import symprop as prop
 from symprop.ops.declare import REGISTRY
 
-__all__ = ["Case", "Formula", "Way", "case", "failures", "formula", "points", "script", "seeded"]
+__all__ = [
+    "Case",
+    "Formula",
+    "Way",
+    "case",
+    "failures",
+    "formula",
+    "points",
+    "printed",
+    "script",
+    "seeded",
+]
 
 DEEP = 4
 FINITE = 3  # points of a case that are judged; the others must raise nothing
@@ -177,3 +191,13 @@ data = dict(x=np.array({x}, {way[1]!r}), y=np.array({y}, {way[1]!r}))
 for found in run({{n: a for n, a in data.items() if n in run.inputs}}):
     print(np.asarray(found).tolist())
 """
+
+
+def printed(told: str, folder: Path) -> list[str]:
+    """What the script of a failure prints, run as a file of its own: an array a line."""
+    path = folder / "shown.py"
+    path.write_text(told.partition("\n")[2])
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, str(path)], cwd=root, env={"PYTHONPATH": str(root)},
+                          capture_output=True, text=True, timeout=120, check=True)  # fmt: skip
+    return done.stdout.splitlines()

@@ -5,12 +5,15 @@ The slow run draws 100,000 formulas, twenty in a program, from the seeds 0 to 99
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzzing import DEEP, Way, case, failures, seeded
+from fuzzing import DEEP, Way, case, failures, printed, seeded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import symprop as prop
 
 BATCH = 20
 CHUNK = 500
@@ -50,3 +53,14 @@ def test_formulas_that_hypothesis_draws_are_what_they_say(data: Any) -> None:
         return int(data.draw(st.integers(0, n - 1)))
 
     assert failures([case(choose, "float64")], WAYS[0]) == []
+
+
+def test_a_wrong_derivative_is_found_and_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The text of a failure runs as it stands, and prints the value and two derivatives."""
+    own = prop.gradient
+    monkeypatch.setattr(prop, "gradient", lambda y, xs: [v * 1.001 for v in own(y, xs)])
+    told = wrong(0)
+    assert "is derived as" in told[0]
+    assert len(printed(told[0], tmp_path)) == 3

@@ -1,6 +1,7 @@
-"""What random formulas found, each the smallest that showed it: judged as the random ones are.
+"""What random formulas and graphs found, each the smallest that showed it.
 
-``MENDED``: the formula of x and y, and the points at which it raised or was wrong.
+``MENDED``: the formula of x and y, and the points at which it raised or was wrong, judged as the
+random ones are.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from backends import every_backend
 from fuzzing import Case, Formula, failures
 
 import symprop as prop
+from symprop.errors import ShapeError
 
 MENDED: dict[str, tuple[Callable[[Any, Any], Any], list[float], list[float]]] = {
     # --- divisions by 0 in branches not taken, and by constants that are 0 ---
@@ -50,3 +53,47 @@ def test_what_was_wrong_is_mended(name: str, way: tuple[str, str]) -> None:
     x, y = prop.input("x", "point"), prop.input("y", "point")
     data = {"x": np.array(xs, way[1]), "y": np.array(ys, way[1])}
     assert failures([Case(name, (x, y), Formula(form(x, y), name), data)], way) == []
+
+
+# --- graphs --------------------------------------------------------------------------------------
+
+
+@every_backend
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_an_axis_that_may_be_empty_is_reversed(backend: str, size: int) -> None:
+    x = prop.input("x", (prop.Dim("n", lower=0), 2))
+    data = np.arange(2.0 * size).reshape(size, 2)
+    run = prop.compile([x[::-1], prop.flip(x)], backend=backend, dtype="float64")
+    for found, wanted in zip(run(x=data), (data[::-1], data[::-1, ::-1]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_slice_back_from_beyond_the_least_size_is_refused() -> None:
+    """x[5::-1] starts at 5, which an axis of 3 does not have."""
+    with pytest.raises(ShapeError, match="may leave its free size n"):
+        prop.input("x", "n")[5::-1]
+    x = prop.input("x", (prop.Dim("n", lower=6),))
+    np.testing.assert_array_equal(prop.compile(x[5::-1])(x=np.arange(7.0)), np.arange(6)[::-1])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_the_derivatives_of_a_mean_of_nothing_raise_nothing(backend: str) -> None:
+    """1/n, of a size alone, is infinite where n is 0."""
+    x = prop.input("x", (prop.Dim("n", lower=0), 2))
+    value = prop.tanh(prop.mean(x, axis=0)) * prop.std(x, axis=0)
+    first = prop.vjp(value, x, 1.0)
+    roots = [value, first, prop.jvp(first, x, 1.0)]
+    run = prop.compile(roots, backend=backend)
+    with np.errstate(all="ignore"):
+        for size in (0, 1, 2):
+            found = run(x=np.ones((size, 2)))
+            assert [a.shape for a in found] == [(2,), (size, 2), (size, 2)]
+            assert all(np.isfinite(a).all() for a in found) or size == 0
+
+
+@every_backend
+def test_a_maximum_over_a_free_axis_behind_others_has_its_gradient(backend: str) -> None:
+    x = prop.input("x", (2, "n"))
+    gradient = prop.gradient(prop.max(x), x)
+    found = prop.compile(gradient, backend=backend)(x=np.array([[1.0, 4.0, 2.0], [5.0, 0.0, 3.0]]))
+    np.testing.assert_array_equal(found, [[0, 0, 0], [1, 0, 0]])
