@@ -295,7 +295,8 @@ class Body:
             return False
         bare = self.uncast(use.expr, name, made.expr)
         expr = tidied(substituted(bare, Name(name), made.expr))
-        if expr == use.expr or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
+        here = any(p == Name(name) for p in parts(use.expr))  # and not in a line before it
+        if not here or len(flat(expr)) + len(use.head) + 4 > INLINE_WIDTH:
             return False
         into.statements[0] = Statement(use.head, expr)
         into.before[:0] = chunk.before

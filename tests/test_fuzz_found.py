@@ -97,3 +97,12 @@ def test_a_maximum_over_a_free_axis_behind_others_has_its_gradient(backend: str)
     gradient = prop.gradient(prop.max(x), x)
     found = prop.compile(gradient, backend=backend)(x=np.array([[1.0, 4.0, 2.0], [5.0, 0.0, 3.0]]))
     np.testing.assert_array_equal(found, [[0, 0, 0], [1, 0, 0]])
+
+
+@every_backend
+def test_a_value_is_joined_to_a_function_of_it_along_an_inner_axis(backend: str) -> None:
+    """In the text of NumPy tanh(x) is read by a line that stands before the sum alone."""
+    x = prop.input("x", (1, 2, 1))
+    data = np.array([[[0.5], [-1.0]]])
+    run = prop.compile(prop.concat([x, prop.tanh(x)], axis=1), backend=backend, dtype="float64")
+    np.testing.assert_allclose(run(x=data), np.concatenate([data, np.tanh(data)], 1), rtol=1e-15)
