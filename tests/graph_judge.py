@@ -5,7 +5,7 @@ a script that shows it; none is a pass.
 
     backends    value, gradients and the derivative of those along ones: each element within the
                 bound of ``fuzz_judge`` of the oracle's
-    passes      the oracle's values at 40 digits before and after each: equal to 20
+    passes      the oracle's values at 40 digits before and after each: equal to 15
     slopes      along a line through all inputs, the values' differences are the gradients, and the
                 gradients' their derivatives; not at ties
 
@@ -30,7 +30,7 @@ from symprop.pipeline import PASSES, Work
 __all__ = ["JUDGED", "failures"]
 
 PRECISION = 40
-FITTED = 20  # digits of polynomials that a pass may put for functions
+FITTED = 15  # digits of the polynomials that a pass may put for functions
 JUDGED = {"graphs": 0, "in doubt": 0, "slopes": 0}  # how many were seen to what depth
 
 

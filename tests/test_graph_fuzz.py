@@ -78,7 +78,7 @@ def test_a_wrong_derivative_is_found_and_shown(
 
 def test_a_pass_that_changes_a_value_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def bend(work: Work) -> Work:
-        outputs = [(Expr(n) * (1 + 1e-15)).node for n in work.roots]
+        outputs = [(Expr(n) * (1 + 1e-12)).node for n in work.roots]
         return work.with_roots(outputs)
 
     monkeypatch.setattr(graph_judge, "PASSES", (*PASSES[:2], Pass("bend", bend, "")))
