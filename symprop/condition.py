@@ -18,8 +18,9 @@ Guarantees: values are those of ``symprop.oracle``; branches not taken are not l
 given is exact, constants are rounded once. ``peak`` is the largest size on the way to a value:
 above the greatest float, a float may well have overflowed. Functions of numbers above 2**4096 are
 NaN here, and numbers below 2**-65536 are 0 to them. ``Condition.doubt`` says that a comparison, a
-step or a pole was nearer than the errors of its arguments, or that NaN was compared: floats may
-have come out on the other side of it. It judges nothing.
+step or a pole was nearer than the errors of its arguments, or that NaN was compared, or what is
+larger on its way than any float: floats may have come out on the other side of it. It judges
+nothing.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class _Scale:
         self.ctx = ctx
         self.eps = ctx.mpf(eps)
         self.smallest = ctx.mpf(smallest)
+        self.greatest = 1 / self.smallest  # a quarter of the greatest float
         self.doubt = self.tie = False
 
     def bounded(self, x: Any) -> Bounded:
@@ -174,6 +176,10 @@ class Bounded:
             self.scale.doubt = True
         slack = NEAR * self.scale.eps * (self.error + y.error)
         if slack and y is not self and abs(self.value - y.value) <= slack:
+            self.scale.doubt = True
+        if any(
+            s.peak > self.scale.greatest and self.scale.ctx.isfinite(s.value) for s in (self, y)
+        ):
             self.scale.doubt = True
         if self.value == y.value and y is not self:
             self.scale.tie = True

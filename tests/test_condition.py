@@ -116,3 +116,12 @@ def test_a_quotient_with_a_limit_is_off_by_what_its_quotient_is_off() -> None:
     slope = prop.gradient(x / prop.mish(x), x)
     (found,) = condition([slope], {"x": np.array(3.084)}).values
     assert found.item().error > 10 * abs(found.item().value)
+
+
+def test_a_comparison_with_what_overflows_on_its_way_is_in_doubt() -> None:
+    """The square of 1e200 is infinite in floats."""
+    x = prop.input("x", ())
+    root = prop.where(prop.log(x**2) > 100, 1.0, 0.0)
+    assert condition([root], {"x": np.array(1e200)}).doubt
+    assert not condition([root], {"x": np.array(1e100)}).doubt
+    assert not condition([prop.where(x < np.inf, x, 0.0)], {"x": np.array(1e200)}).doubt

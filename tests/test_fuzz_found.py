@@ -39,6 +39,8 @@ MENDED: dict[str, tuple[Callable[[Any, Any], Any], list[float], list[float]]] = 
     # --- the judge: stairs, signed zeros, 60 digits ---
     "stairs far out": (lambda x, y: prop.round(x**3), [-1e30], [1.0]),
     "a pole of a negative 0": (lambda x, y: prop.where(1 / y > x, 1 / y, x * 0.5), [-0.6], [-0.0]),
+    "a sine of what overflows": (lambda x, y: prop.where(prop.sinc(y**2) < 2, 2.0, y),
+                                 [1.0], [-1e30]),
     "a small logarithm": (lambda x, y: prop.logaddexp(x + y, prop.relu(-1.0 * x * x)),
                           [-90.0], [-90.0]),
     "a divisor that underflows": (lambda x, y: prop.elu(x) / x, [1e-30], [1.0]),
