@@ -165,7 +165,8 @@ def body_value(
                 a = value(x, number_dtype)
             if isinstance(y, Number):
                 b = value(y, number_dtype)
-            return combine(op, a, b, order, "bool")
+            found = combine(op, a, b, order, "bool")
+            return found if a.dtype or b.dtype else _of_numpy(found.expr)
         case Select(condition, then, other):
             for branch in (then, other):
                 scope.warns(*may_warn(branch, scope.kinds))
@@ -240,11 +241,12 @@ def _difference(x: IndexValue | Number, y: IndexValue | Number) -> Ix | None:
 def _as_bool(value: Value) -> Value:
     if value.dtype == "bool":
         return value
-    return (
-        Value(call("bool", value.expr), value.axes, "bool")
-        if value.dtype is None
-        else cast(value, "bool")
-    )
+    return _of_numpy(value.expr) if value.dtype is None else cast(value, "bool")
+
+
+def _of_numpy(truth: Expr) -> Value:
+    """What Python knows of sizes and numbers: its own bool has no dtype to be cast from."""
+    return Value(call("np.bool_", truth), (), "bool")
 
 
 def _harmonised(op: str, a: Value, b: Value, want: Dtype) -> tuple[Value, Value, Dtype | None]:

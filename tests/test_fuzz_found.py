@@ -108,3 +108,14 @@ def test_a_value_is_joined_to_a_function_of_it_along_an_inner_axis(backend: str)
     data = np.array([[[0.5], [-1.0]]])
     run = prop.compile(prop.concat([x, prop.tanh(x)], axis=1), backend=backend, dtype="float64")
     np.testing.assert_allclose(run(x=data), np.concatenate([data, np.tanh(data)], 1), rtol=1e-15)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_condition_on_sizes_alone_is_an_array(backend: str) -> None:
+    """The second derivatives of 1/std ask whether n is 0: Python's own truth has no dtype."""
+    x = prop.input("x", (prop.Dim("n", lower=0), 2))
+    first = prop.vjp(1 / prop.std(x, axis=0), x, 1.0)
+    run = prop.compile([first, prop.jvp(first, x, 1.0)], backend=backend, dtype="float64")
+    found, along = run(x=np.array([[1.0, 5.0], [3.0, 2.0]]))
+    np.testing.assert_allclose(found, [[0.5, -2 / 9], [-0.5, 2 / 9]])
+    np.testing.assert_allclose(along, np.zeros((2, 2)), atol=1e-15)
