@@ -266,6 +266,7 @@ from symprop.schedules import (
 )
 from symprop.sequence_layers import (
     Embedding,
+    LearnedPositions,
     MultiHeadAttention,
     TransformerBlock,
     one_hot,
@@ -320,6 +321,7 @@ __all__ = [
     "InstanceNorm",
     "LayerNorm",
     "LeCun",
+    "LearnedPositions",
     "Lion",
     "MaxPool",
     "Momentum",

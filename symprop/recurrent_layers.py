@@ -1,11 +1,20 @@
 """Recurrent layers: RNN, LSTM, GRU, and Bidirectional around them.
 
 In: x[batch, time, features], and where sequences differ in length a mask [batch, time] of bools,
-true where there is an element. Out: the hidden values [batch, time, units].
+true where there is an element. Out: the hidden values [batch, time, units]; from `run` also what is
+carried after the last time, which may be the `start` of another run.
 Guarantees: those of `symprop.layers`; one turn is written down once, whatever the length, as a
 scan; the products with the input do not depend on the turn and are one contraction over all times,
 outside of it. Where the mask is false the hidden value stays what it was. Weights have torch's
 shapes and the order of its gates; there is one bias where torch adds two.
+
+A text too long to be differentiated at once is cut in pieces, each of which starts from what the
+one before carried (truncated backpropagation through time). What is carried is a state: a number
+that steps keep and that no gradient enters, so that gradients end where a piece begins.
+
+    h = prop.state("h", "batch=32 unit=64")
+    hidden, (last,) = prop.GRU(64).run(x, start=(h,))   # an LSTM carries two: hidden values, cells
+    loss = prop.update(prop.cross_entropy(...), h, last)
 """
 
 from __future__ import annotations
@@ -54,6 +63,17 @@ class Recurrent(Layer):
         self.reverse, self.init = reverse, initializer(init)
 
     def __call__(self, x: Expr, mask: Any = None) -> Expr:
+        return self.forward(x, mask)
+
+    def forward(self, x: Expr, mask: Any = None) -> Expr:
+        return self.run(x, mask)[0]
+
+    def run(self, x: Expr, mask: Any = None, start: Carry | None = None) -> tuple[Expr, Carry]:
+        """The hidden values [batch, time, units], and what is carried after the last of the times.
+
+        `start` is what is carried before the first: `carried` values [batch, units], the hidden
+        value first; zeros where not said. Raises ShapeError for shapes that do not fit.
+        """
         if not isinstance(x, Expr) or x.ndim != 3:
             got = shape_text(x) if isinstance(x, Expr) else quoted(x)
             raise ShapeError(
@@ -61,7 +81,37 @@ class Recurrent(Layer):
                 f"{got}"
             )
         self._check_mask(x, mask)
-        return self.forward(x, mask)
+        carry = self._started(x, start)
+        given, hidden = self._given(x)
+
+        def step(state: Any, slices: Any) -> tuple[Any, Expr]:
+            old = state if isinstance(state, tuple) else (state,)
+            now, seen = slices if isinstance(slices, tuple) else (slices, None)
+            new = self.turn(now, old, hidden)
+            if seen is not None:
+                new = tuple(where(seen[:, None], a, b) for a, b in zip(new, old, strict=True))
+            return (new if len(new) > 1 else new[0]), new[0]
+
+        xs: Any = given if mask is None else (given, transpose(as_expr(mask), (1, 0)))
+        first: Any = carry if self.carried > 1 else carry[0]
+        last, stacked = scan(step, first, xs, reverse=self.reverse)
+        values = transpose(stacked, (1, 0, 2)).named(self.name)
+        return values, last if isinstance(last, tuple) else (last,)
+
+    def _started(self, x: Expr, start: Any) -> Carry:
+        """What is carried before the first time."""
+        if start is None:
+            zeros = Expr(filled(num(0), (x.node.dims[0], as_ix(self.units)), "float"))
+            return (zeros,) * self.carried
+        given = tuple(as_expr(s) for s in (start if isinstance(start, tuple | list) else (start,)))
+        wanted = (x.shape[0], self.units)
+        if len(given) != self.carried or any(tuple(s.shape) != wanted for s in given):
+            raise ShapeError(
+                f"{type(self).__name__} {quoted(self.name)} starts from {self.carried} of shape "
+                f"[{wanted[0]}, {wanted[1]}], but start is "
+                f"{', '.join(f'{describe(s)} of shape {shape_text(s)}' for s in given)}"
+            )
+        return given
 
     def _check_mask(self, x: Expr, mask: Any) -> None:
         if mask is None:
@@ -74,7 +124,8 @@ class Recurrent(Layer):
                 f"of shape {shape_text(given)}"
             )
 
-    def forward(self, x: Expr, mask: Any = None) -> Expr:
+    def _given(self, x: Expr) -> tuple[Expr, Expr]:
+        """The input's part [time, batch, gates * units], and the weights of the hidden value."""
         features = fixed_axis(self, x, -1, "batch time feature=8")
         rows = self.gates * self.units
         read = last_axis_name(x)
@@ -82,21 +133,7 @@ class Recurrent(Layer):
         hidden = self.parameter("hidden", (rows, self.units), self.init, ("", ""))
         bias = self.parameter("bias", (rows,), Zeros(), ("",))
         given = transpose(x @ weight.T + bias, (1, 0, 2)).named(f"{self.name}.input")
-        start = Expr(filled(num(0), (x.node.dims[0], as_ix(self.units)), "float"))
-        carry: Carry = (start,) * self.carried
-
-        def step(state: Any, slices: Any) -> tuple[Any, Expr]:
-            old = state if isinstance(state, tuple) else (state,)
-            now, seen = slices if isinstance(slices, tuple) else (slices, None)
-            new = self.turn(now, old, hidden)
-            if seen is not None:
-                new = tuple(where(seen[:, None], a, b) for a, b in zip(new, old, strict=True))
-            return (new if len(new) > 1 else new[0]), new[0]
-
-        xs: Any = given if mask is None else (given, transpose(as_expr(mask), (1, 0)))
-        first: Any = carry if self.carried > 1 else carry[0]
-        _, stacked = scan(step, first, xs, reverse=self.reverse)
-        return transpose(stacked, (1, 0, 2)).named(self.name)
+        return given, hidden
 
     def turn(self, given: Expr, carry: Carry, hidden: Expr) -> Carry:
         """The carry after one time, the hidden value first; `given` is the input's part."""

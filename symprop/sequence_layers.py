@@ -1,4 +1,5 @@
-"""Layers of sequences: Embedding, MultiHeadAttention, TransformerBlock; one_hot and rotary.
+"""Layers of sequences: Embedding, LearnedPositions, MultiHeadAttention, TransformerBlock; and the
+functions one_hot and rotary.
 
 In: x[batch, time, features], or whole numbers [..] for `Embedding`. Out: an expression.
 Guarantees: those of `symprop.layers`; a query that sees nothing gets 0; no score is ever -inf.
@@ -24,7 +25,14 @@ from symprop.ops.elementwise import cos, gelu, sin
 from symprop.ops.indexing import concat, embedding
 from symprop.ops.structural import reshape, transpose, where
 
-__all__ = ["Embedding", "MultiHeadAttention", "TransformerBlock", "one_hot", "rotary"]
+__all__ = [
+    "Embedding",
+    "LearnedPositions",
+    "MultiHeadAttention",
+    "TransformerBlock",
+    "one_hot",
+    "rotary",
+]
 
 
 def one_hot(labels: Any, classes: int) -> Expr:
@@ -70,6 +78,39 @@ class Embedding(Layer):
 
     def __repr__(self) -> str:
         return f"Embedding({self.count}, {self.features}, name={self.name!r})"
+
+
+class LearnedPositions(Layer):
+    """x[.., time, features] plus a row of a table for each time: how a sum over times, such as
+    attention, learns their order.
+
+    The table has `length` rows, as many as there are times where not said; a shorter sequence reads
+    the first of them. J. Gehring et al., Convolutional sequence to sequence learning, ICML 2017.
+    """
+
+    kind = "positions"
+
+    def __init__(
+        self, length: int | None = None, name: str | None = None, init: str | Initializer = "lecun"
+    ) -> None:
+        super().__init__(name)
+        self.length = None if length is None else positive("LearnedPositions", "rows", length)
+        self.init = initializer(init)
+
+    def forward(self, x: Expr) -> Expr:
+        time = fixed_axis(self, x, -2, "batch time=16 feature=8")
+        features = fixed_axis(self, x, -1, "batch time=16 feature=8")
+        self.length = self.length or time
+        if time > self.length:
+            raise ShapeError(
+                f"LearnedPositions {quoted(self.name)} has {self.length} rows, too few for the "
+                f"{time} times of {describe(x)}"
+            )
+        table = self.parameter("weight", (self.length, features), self.init, ("", ""))
+        return (x + table[:time]).named(self.name)
+
+    def __repr__(self) -> str:
+        return f"LearnedPositions({self.length}, name={self.name!r})"
 
 
 def rotary(x: Any, base: float = 10000.0) -> Expr:

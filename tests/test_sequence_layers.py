@@ -37,6 +37,52 @@ def test_what_is_masked_changes_nothing_before_it(backend: str) -> None:
         np.testing.assert_array_equal(found[0][:, :3], found[1][:, :3])
 
 
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("kind", [prop.RNN, prop.LSTM, prop.GRU])
+def test_pieces_that_start_where_the_one_before_ended_are_one_long_run(
+    kind: Any, backend: str
+) -> None:
+    """States of a trainer carry a run from one step to the next: with hardly a learning rate, the
+    hidden values of three pieces are those of the whole."""
+    layer = kind(3, "layer")
+    piece, whole = prop.input("x", (2, 4, 8)), prop.input("x", (2, 12, 8))
+    carry = tuple(prop.state(f"carry{k}", (2, 3)) for k in range(layer.carried))
+    hidden, last = layer.run(piece, start=carry)
+    loss = prop.mean(prop.square(hidden))
+    for old, new in zip(carry, last, strict=True):
+        loss = prop.update(loss, old, new)
+    trainer = prop.training_step(loss, prop.SGD(1e-300), {"hidden": hidden}).compile(
+        backend, dtype="float64"
+    )
+    data = RNG.normal(size=(2, 12, 8))
+    pieces = []
+    for k in range(0, 12, 4):
+        now = {"x": data[:, k : k + 4]}
+        pieces.append(trainer.predict(now)["hidden"])  # which leaves the states alone
+        trainer.step(now)
+    long, ended = layer.run(whole)
+    values = {"x": data, **trainer.parameters}
+    expected, *end = prop.compile([long, *ended], "numpy", dtype="float64")(values)
+    np.testing.assert_allclose(np.concatenate(pieces, 1), expected, rtol=1e-13)
+    for state, carried in zip(trainer.states.values(), end, strict=True):
+        np.testing.assert_allclose(state, carried, rtol=1e-13)
+
+
+def test_no_gradient_passes_from_a_piece_to_the_one_before() -> None:
+    """The gradient of a piece is that of a run from a constant: it ends at the carried state."""
+    h = prop.state("h", (2, 3))
+    layer = prop.GRU(3, "layer")
+    piece = prop.input("x", (2, 4, 8))
+    hidden, (last,) = layer.run(piece, start=(h,))
+    loss = prop.mean(prop.square(hidden))
+    updated = prop.training_step(prop.update(loss, h, last), prop.SGD(0.1))
+    plain = prop.gradient(loss, updated.parameters)
+    values = {"x": RNG.normal(size=(2, 4, 8)), **started(loss), "h": RNG.normal(size=(2, 3))}
+    for a, b in zip(updated.gradients, plain, strict=True):
+        one, two = (prop.compile(g, dtype="float64") for g in (a, b))
+        np.testing.assert_array_equal(one(values), two(values))
+
+
 def test_both_ways_side_by_side() -> None:
     both = prop.Bidirectional(prop.GRU(2), prop.GRU(3, reverse=True), name="both")
     y = both(X)
@@ -66,6 +112,17 @@ def test_an_embedding_may_be_tied_to_the_output() -> None:
     data = {"token": RNG.integers(0, 7, size=(4, 3))}
     losses = [trainer.step(data) for _ in range(20)]
     assert losses[-1] < losses[0]
+
+
+def test_positions_are_rows_of_a_table_and_a_shorter_sequence_reads_the_first() -> None:
+    layer = prop.LearnedPositions(7, "place")
+    shorter = prop.input("y", "batch time=3 feature=8")
+    f, g = (prop.compile(layer(x), dtype="float64") for x in (X, shorter))
+    table = RNG.normal(size=(7, 8))
+    five = f({"place.weight": table, "x": np.zeros((2, 5, 8))})
+    np.testing.assert_array_equal(five, np.tile(table[:5], (2, 1, 1)))
+    three = g({"place.weight": table, "y": np.zeros((1, 3, 8))})
+    np.testing.assert_array_equal(three[0], table[:3])
 
 
 def test_one_hot_rows() -> None:
@@ -103,6 +160,11 @@ def test_blocks_in_a_sequence_have_names_of_their_place() -> None:
         (lambda: prop.LSTM(0), "units"),
         (lambda: prop.LSTM(3)(prop.input("v", "batch feature=2")), "x[batch, time, features]"),
         (lambda: prop.GRU(3)(X, X), "the mask"),
+        (lambda: prop.LSTM(3, "cell").run(X, start=(X[:, 0],)), "starts from 2"),
+        (lambda: prop.GRU(3).run(X, start=X[:, 0]), "starts from 1 of shape [batch, 3]"),
+        (lambda: prop.LearnedPositions(0), "positive number of rows"),
+        (lambda: prop.LearnedPositions(4)(X), "too few for the 5 times"),
+        (lambda: prop.LearnedPositions()(prop.input("v", "batch time feature=2")), "fixed"),
         (lambda: prop.Bidirectional(prop.GRU(2), prop.GRU(2)), "reverse=True"),
         (lambda: prop.Embedding(4, 2)(X), "prop.labels"),
         (lambda: prop.one_hot(X, 3), "whole numbers"),

@@ -1,4 +1,4 @@
-"""Cases: recurrent layers and attention in heads, with the weights handed in.
+"""Cases: recurrent layers, learned positions and attention in heads, with the weights handed in.
 
 Each case gives the same scalar twice: once in symprop, once in torch (`table.Case`).
 """
@@ -73,6 +73,45 @@ recurrent("LSTM", 4, "lstm_cell")
 recurrent("LSTM", 4, "lstm_cell", reverse=True, masked=True)
 recurrent("GRU", 3, "gru_cell")
 recurrent("GRU", 3, "gru_cell", masked=True)
+
+
+def carried(v: Leaves) -> Any:
+    layer = given(prop.LSTM(3), {"weight": v.w, "hidden": v.u, "bias": v.b})
+    hidden, (h, c) = layer.run(v.x, start=(v.h, v.c))
+    return probe(hidden) + probe(h) + probe(c)
+
+
+def torch_carried(torch: Any, v: Leaves) -> Any:
+    h, c, found = v.h, v.c, []
+    for k in range(4):
+        h, c = torch.lstm_cell(v.x[:, k], (h, c), v.w, v.u, v.b, torch.zeros_like(v.b))
+        found.append(h)
+    hidden = torch_probe(torch, torch.stack(found, 1))
+    return hidden + torch_probe(torch, h) + torch_probe(torch, c)
+
+
+case(
+    "lstm_layer_from_a_start",
+    data=lambda r: {
+        "x": normal(r, 3, 4, 2),
+        "w": normal(r, 12, 2),
+        "u": normal(r, 12, 3, scale=0.5),
+        "b": normal(r, 12),
+        "h": normal(r, 3, 3),
+        "c": normal(r, 3, 3),
+    },
+    symprop=carried,
+    torch=torch_carried,
+)
+
+case(
+    "learned_positions",
+    data=lambda r: {"x": normal(r, 2, 3, 4), "place.weight": normal(r, 5, 4)},
+    symprop=lambda v: probe(
+        prop.tanh(given(prop.LearnedPositions(5), {"weight": v["place.weight"]})(v.x))
+    ),
+    torch=lambda torch, v: torch_probe(torch, torch.tanh(v.x + v["place.weight"][:3])),
+)
 
 
 def heads(name: str, causal: bool, groups: int) -> None:
