@@ -66,8 +66,8 @@ _ARRAY_ATTRIBUTES = """
 _NUMPY_ATTRIBUTES = """
     abs add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh array at broadcast_to cbrt
     bool_ ceil concatenate copysign cos cosh cumsum einsum empty errstate exp exp2 expm1 float32
-    float64 floor full hypot iinfo inf int32 int64 isnan log log1p log2 logaddexp maximum minimum nan
-    pad rint s_ sign sin sinh sqrt square stack tan tanh tensordot uint32 uint64 where zeros
+    float64 floor full hypot iinfo inf int32 int64 isnan log log1p log2 logaddexp maximum minimum
+    nan pad rint s_ sign sin sinh sqrt square stack tan tanh tensordot uint32 uint64 where zeros
 """
 # What loops over single numbers use.
 _NUMBA_ATTRIBUTES = """
