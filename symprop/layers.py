@@ -179,7 +179,11 @@ def last_axis_name(x: Expr) -> str:
 
 
 class Sequential(Layer):
-    """Layers and plain functions of one expression, applied from left to right."""
+    """Layers and plain functions of one expression, applied from left to right.
+
+    Long runs of equal steps (twelve transformer blocks) become calls of one block, as those of
+    `prop.region`: derived, simplified and printed once (`symprop.repeated`).
+    """
 
     kind = "sequential"
 
