@@ -33,7 +33,10 @@ def test_every_example_has_a_test() -> None:
     assert sorted(p.name for p in EXAMPLES.iterdir() if p.suffix == ".py") == [
         "chapter.py",
         "digits.py",
+        "gpt.py",
+        "names.py",
         "tour.py",
+        "vae.py",
     ]
 
 
