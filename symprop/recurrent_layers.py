@@ -15,6 +15,9 @@ that steps keep and that no gradient enters, so that gradients end where a piece
     h = prop.state("h", "batch=32 unit=64")
     hidden, (last,) = prop.GRU(64).run(x, start=(h,))   # an LSTM carries two: hidden values, cells
     loss = prop.update(prop.cross_entropy(...), h, last)
+
+The pieces are trained in their order (`trainer.step`, or batches handed to `fit`); another text
+begins with trainer.states["h"][...] = 0.
 """
 
 from __future__ import annotations
