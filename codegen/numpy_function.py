@@ -270,7 +270,8 @@ class Body:
                     if len(into.statements) != 1 or not self.inlined(chunk, into, name):
                         out.append(chunk)
                     break
-                if self.in_place(into):  # what the value reads may change here
+                shared = chunk.before and any(into.words()[s.name] for s in chunk.before)
+                if shared or self.in_place(into):  # what the value reads is used, or may change
                     out.append(chunk)
                     break
             else:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backends import every_backend
+from checking import assert_equal, evaluate_all
 from fuzzing import Case, Formula, failures
 
 import symprop as prop
@@ -119,3 +120,17 @@ def test_a_condition_on_sizes_alone_is_an_array(backend: str) -> None:
     found, along = run(x=np.array([[1.0, 5.0], [3.0, 2.0]]))
     np.testing.assert_allclose(found, [[0.5, -2 / 9], [-0.5, 2 / 9]])
     np.testing.assert_allclose(along, np.zeros((2, 2)), atol=1e-15)
+
+
+@every_backend
+def test_a_padded_value_stands_before_all_that_read_it(backend: str) -> None:
+    """Its line went with the first reader where that moved, past the second."""
+    x = prop.input("x", (3, 1))
+    gate = prop.tanh(x) * x
+    product = prop.einsum("ij,kj->ik", gate + 3.0, gate + 3.0)
+    value = prop.tanh(prop.pad(product[:, 1:], ((0, 0), (0, 1))) @ gate)
+    first = prop.vjp(value, x, 1.0)
+    roots = [value, first, prop.jvp(first, x, 1.0)]
+    data = {"x": np.array([[0.5], [-0.25], [0.125]])}
+    found = prop.compile(roots, backend=backend, dtype="float64")(data)
+    assert_equal(list(found), evaluate_all(roots, data), 1e-13)
