@@ -9,7 +9,7 @@ a script that shows it; none is a pass.
     slopes      along a line through all inputs, the values' differences are the gradients, and the
                 gradients' their derivatives; not at ties
 
-Where the oracle says that a comparison was too close to call, floats and slopes are not judged.
+Values of which the oracle says that a comparison was too close to call are not judged.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import mpmath
 import numpy as np
+from checking import shape_of
 from fuzz_judge import BESIDE, EPS, STAIRS, off
 from graph_fuzzing import Graph, script
 
@@ -31,7 +32,12 @@ __all__ = ["JUDGED", "failures"]
 
 PRECISION = 40
 FITTED = 15  # digits of the polynomials that a pass may put for functions
-JUDGED = {"graphs": 0, "in doubt": 0, "slopes": 0}  # how many were seen to what depth
+JUDGED = {
+    "graphs": 0,
+    "partly in doubt": 0,
+    "in doubt": 0,
+    "slopes": 0,
+}  # how many were seen to what depth
 
 
 def failures(graph: Graph, backends: Sequence[str]) -> list[str]:
@@ -40,9 +46,15 @@ def failures(graph: Graph, backends: Sequence[str]) -> list[str]:
     try:
         roots = _roots(graph)
         bounds = _bounds(graph, roots, graph.data)
-        wrong = _passes(graph, roots, bounds)
+        sure = list(range(len(roots)))
+        if bounds.doubt:
+            sure = [k for k in sure if not _bounds(graph, roots[k : k + 1], graph.data).doubt]
+            JUDGED["partly in doubt"] += 1
+            JUDGED["in doubt"] += not sure
+        settled = _bounds(graph, [roots[k] for k in sure], graph.data) if bounds.doubt else bounds
+        wrong = _passes(graph, [roots[k] for k in sure], settled)
         for backend in backends:
-            off_by = _floats(graph, roots, bounds, backend)
+            off_by = _floats(graph, roots, sure, settled, backend)
             wrong += [f"{backend}: {what}\n{script(graph, backend)}" for what in off_by]
         wrong += _slopes(graph, roots, bounds)
     except Exception as error:
@@ -69,24 +81,26 @@ def _bounds(graph: Graph, roots: Sequence[Any], data: dict[str, Any]) -> Conditi
 # --- backends ------------------------------------------------------------------------------------
 
 
-def _floats(graph: Graph, roots: Sequence[Any], bounds: Condition, backend: str) -> list[str]:
-    """Elements of the outputs that a backend has wrong."""
+def _floats(
+    graph: Graph, roots: Sequence[Any], sure: Sequence[int], bounds: Condition, backend: str
+) -> list[str]:
+    """Elements that a backend has wrong, of the outputs that are sure; the bounds are of those."""
     run = prop.compile(list(roots), backend=backend, dtype=graph.dtype)
     given = {n: a for n, a in graph.data.items() if n in run.inputs}
     with np.errstate(all="ignore"):
         found = [np.asarray(a) for a in run(given)]
-    for k, (a, b) in enumerate(zip(found, bounds.values, strict=True)):
-        if a.shape != b.shape:
-            return [f"output {k} has the shape {a.shape}, not {b.shape}"]
-    if bounds.doubt:
-        return []
+    for k, (a, r) in enumerate(zip(found, roots, strict=True)):
+        shape = shape_of(r.node, {graph.free: graph.size})
+        if a.shape != shape:
+            return [f"output {k} has the shape {a.shape}, not {shape}"]
+    found = [found[k] for k in sure]
     wrong = _off(found, bounds, graph.dtype)
     if wrong:  # 1/-0 is -inf: zeros as the numbers beside them
         beside = {n: _beside(a) for n, a in graph.data.items()}
-        other = _bounds(graph, roots, beside)
+        other = _bounds(graph, [roots[k] for k in sure], beside)
         also = {} if other.doubt else _off(found, other, graph.dtype)
         wrong = {p: what for p, what in wrong.items() if p in also}
-    return [f"output {k} at {p} {what}" for (k, p), what in wrong.items()][:4]
+    return [f"output {sure[k]} at {p} {what}" for (k, p), what in wrong.items()][:4]
 
 
 def _off(found: Sequence[Any], bounds: Condition, dtype: str) -> dict[tuple[int, Any], str]:
@@ -116,9 +130,6 @@ def _beside(a: Any) -> Any:
 
 def _passes(graph: Graph, roots: Sequence[Any], bounds: Condition) -> list[str]:
     """The first pass over the graph that changes a value."""
-    if bounds.doubt:
-        JUDGED["in doubt"] += 1
-        return []
     named = tuple((f"output {k}", r.node) for k, r in enumerate(roots))
     work = Work(named, (), graph.dtype, "numpy", "function")
     before = bounds
