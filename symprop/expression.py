@@ -417,6 +417,7 @@ def pointwise(label: str, formula: Callable[..., t.Term], *args: Any, dtype: str
         if dtype == "bool":
             dtype = "int64"
     try:
+        formula(*(t.num(0) if _is_zero(s, exprs) else s for s in slots))  # refuses a division by it
         node = map_node(formula(*slots), [e.node for e in exprs], dims, dtype)
     except t.ZeroDivisorError:
         raise DeclarationError(
@@ -424,6 +425,13 @@ def pointwise(label: str, formula: Callable[..., t.Term], *args: Any, dtype: str
             f"({graph.place()}): leave it out, or hand the divisor in with prop.input"
         ) from None
     return finish(node, label, exprs)
+
+
+def _is_zero(slot: t.Term, exprs: Sequence[Expr]) -> bool:
+    """Whether an operand is 0 whatever the values are, such as x - x."""
+    node = exprs[slot.k].node if isinstance(slot, t.Read) else None
+    body = node.body if isinstance(node, graph.Reduce) else None
+    return isinstance(body, t.Num) and body.value == 0
 
 
 def divide(a: Any, b: Any) -> Expr:
