@@ -193,6 +193,8 @@ def _infer(scalar: Scalar, table: Mapping[str, Buffer]) -> Dtype | None:
             row = function(name)
             if row.result == "bool":
                 return "bool"
+            if row.result == "integer":
+                return "int64"
             both = _meet(args, table)
             if row.result == "argument" or both is None or is_float(both):
                 return both

@@ -24,11 +24,13 @@ from types import ModuleType
 from typing import Literal
 
 from codegen import numba_helpers, numpy_helpers
+from codegen.philox import random_bits
 
 __all__ = [
     "FUNCTIONS",
     "NUMBA_HELPERS",
     "NUMPY_HELPERS",
+    "OF_INTEGERS",
     "Function",
     "UnsupportedFunction",
     "function",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 INF = math.inf
-Result = Literal["float", "bool", "argument"]
+Result = Literal["float", "bool", "argument", "integer"]
 
 
 class UnsupportedFunction(NotImplementedError):  # noqa: N818 - says what is the matter
@@ -54,9 +56,9 @@ class Function:
     ``low`` and ``high`` enclose its exact values for real arguments. ``ulp`` bounds the error of
     every spelling in (float64, float32), in units in the last place of the exact value.
     ``smooth``: every derivative exists inside the domain. ``result`` is "argument" when integer
-    arguments give an integer. ``numpy`` is a callee on arrays (``np.exp``, or the name of a
-    helper), ``numba`` one on numbers (``math.exp``, or a helper); ``python`` computes on floats
-    and never raises.
+    arguments give an integer, "integer" where arguments and value are int64 (``OF_INTEGERS``).
+    ``numpy`` is a callee on arrays (``np.exp``, or the name of a helper), ``numba`` one on numbers
+    (``math.exp``, or a helper); ``python`` computes on floats and never raises.
     """
 
     name: str
@@ -260,14 +262,23 @@ def _rows() -> tuple[Function, ...]:
     )  # fmt: skip
 
 
-FUNCTIONS: dict[str, Function] = {f.name: f for f in _rows()}
+FUNCTIONS: dict[str, Function] = {f.name: f for f in _rows()}  # of floats
+OF_INTEGERS: dict[str, Function] = {
+    f.name: f
+    for f in (
+        Function(
+            "random_bits", 2, "32 bits of a draw's number and a place, by Philox4x32-10",
+            0, 2**32 - 1, (0, 0), False, "integer", "random_bits", "random_bits", random_bits,
+        ),
+    )
+}  # fmt: skip
 NUMPY_HELPERS: tuple[str, ...] = tuple(numpy_helpers.__all__)
 NUMBA_HELPERS: tuple[str, ...] = tuple(numba_helpers.__all__)
 
 
 def function(name: str) -> Function:
     """The row of that name; UnsupportedFunction when there is none."""
-    found = FUNCTIONS.get(name)
+    found = FUNCTIONS.get(name) or OF_INTEGERS.get(name)
     if found is None:
         known = ", ".join(FUNCTIONS)
         raise UnsupportedFunction(f"there is no scalar function {name!r:.60}; known: {known}")

@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from codegen.functions import FUNCTIONS, NUMPY_HELPERS
+from codegen.functions import FUNCTIONS, NUMPY_HELPERS, OF_INTEGERS
 
 __all__ = ["RESERVED", "Names", "comment_safe", "identifier"]
 
@@ -31,6 +31,7 @@ RESERVED: frozenset[str] = frozenset(
         *keyword.softkwlist,
         *dir(builtins),
         *FUNCTIONS,
+        *OF_INTEGERS,
         *NUMPY_HELPERS,
         "np",
         "numpy",

@@ -19,6 +19,7 @@ __all__ = [
     "minimum",
     "normal_cdf",
     "normal_pdf",
+    "random_bits",
     "rsqrt",
     "sech2",
     "sigmoid",
@@ -110,3 +111,16 @@ def maximum(x, y):
 def minimum(x, y):
     """The lesser; NaN where either is."""
     return x if x < y or x != x else y
+
+
+def random_bits(draw, place):
+    """32 random bits for a place of a draw, of int64: the first word of Philox4x32-10."""
+    low = 0xFFFFFFFF
+    x0, x1, x2, x3 = place & low, (place >> 32) & low, draw & low, (draw >> 32) & low
+    k0, k1 = 0, 0
+    for _ in range(10):  # products wrap: their bits are those of unsigned ones
+        a, b = x0 * 0xD2511F53, x2 * 0xCD9E8D57
+        x0, x1 = ((b >> 32) & low) ^ x1 ^ k0, b & low
+        x2, x3 = ((a >> 32) & low) ^ x3 ^ k1, a & low
+        k0, k1 = (k0 + 0x9E3779B9) & low, (k1 + 0xBB67AE85) & low
+    return x0

@@ -296,6 +296,10 @@ def _called(scope: Scope, s: Call, own: Dtype) -> Expr:
         first = infer_dtype(s.args[0], scope.arrays)
         kind = first if is_float(first) else float_of(scope.arrays.values())
     args = [typed(scope, a, kind) for a in s.args]
+    if function(name).result == "integer":
+        callee = numba_spelling(name)
+        scope.helpers[callee, "int64"] = None
+        return call(callee, *args)
     if not is_float(kind):
         return _wrapped(_on_integers(name, args), kind)
     callee = numba_spelling(name)

@@ -317,7 +317,9 @@ def _called(scope: Scope, name: str, args: list[Value], order: Order, want: Dtyp
     dtype: Dtype | None = None
     for a in args:
         dtype = promote(dtype, a.dtype)
-    if row.result == "argument":
+    if row.result == "integer":
+        dtype = "int64"
+    elif row.result == "argument":
         dtype = dtype or want
     elif dtype is None or dtype not in FLOATS:
         dtype = want if want in FLOATS else "float64"

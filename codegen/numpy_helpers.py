@@ -19,6 +19,7 @@ __all__ = [
     "log_sigmoid",
     "normal_cdf",
     "normal_pdf",
+    "random_bits",
     "rsqrt",
     "sech2",
     "sigmoid",
@@ -132,3 +133,15 @@ def normal_cdf(x):
 def normal_pdf(x):
     """exp(-x*x/2)/sqrt(2*pi), to the last bits in its tails."""
     return 0.3989422804014327 * exp_square(np.minimum(np.abs(x), 40), 0.5)
+
+
+def random_bits(draw, place):
+    """32 random bits for each place of a draw: the first word of Philox4x32-10."""
+    draw, place = draw.astype(np.uint64), place.astype(np.uint64)
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    x0, x1, x2, x3 = place & low, place >> half, draw & low, draw >> half
+    for n in range(10):
+        a, b = x0 * np.uint64(0xD2511F53), x2 * np.uint64(0xCD9E8D57)
+        k0, k1 = np.uint64(n * 0x9E3779B9 % 2**32), np.uint64(n * 0xBB67AE85 % 2**32)
+        x0, x1, x2, x3 = (b >> half) ^ x1 ^ k0, b & low, (a >> half) ^ x3 ^ k1, a & low
+    return x0.astype(np.int64)

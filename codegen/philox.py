@@ -1,7 +1,7 @@
 """Random numbers as a function of a seed and a place: Philox4x32-10, and orders drawn from it.
 
-In: integers. Out: ``philox``, 128 random bits for each counter; ``permutation``, the order of the
-examples of one epoch.
+In: integers. Out: ``philox``, 128 random bits for each counter; ``random_bits``, 32 of them for a
+place in a draw; ``permutation``, the order of the examples of one epoch.
 
 Guarantees: nothing is remembered: the same integers give the same result, on every machine, in any
 order, from any number of threads; ``codegen.llvm.driver`` computes ``permutation`` in machine code,
@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["INCREMENTS", "MOST", "MULTIPLIERS", "ROUNDS", "permutation", "philox"]
+__all__ = ["INCREMENTS", "MOST", "MULTIPLIERS", "ROUNDS", "permutation", "philox", "random_bits"]
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 INCREMENTS = (0x9E3779B9, 0xBB67AE85)  # of the key, from round to round
@@ -42,6 +42,22 @@ def philox(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
         second = np.uint64((k1 + n * INCREMENTS[1]) % MOST)
         x0, x1, x2, x3 = (b >> _HALF) ^ x1 ^ first, b & _LOW, (a >> _HALF) ^ x3 ^ second, a & _LOW
     return np.stack([x0, x1, x2, x3]).astype(np.uint32)
+
+
+def random_bits(draw: int, place: int) -> int:
+    """The first word of ``philox([place, place >> 32, draw, draw >> 32], [0, 0])``, of int64.
+
+    The function of the table of ``codegen.functions``, on Python's numbers; what the backends have
+    for it is this, bit for bit.
+    """
+    low = MOST - 1
+    x0, x1, x2, x3 = place & low, place >> 32 & low, draw & low, draw >> 32 & low
+    k0 = k1 = 0
+    for _ in range(ROUNDS):
+        a, b = x0 * MULTIPLIERS[0], x2 * MULTIPLIERS[1]
+        x0, x1, x2, x3 = b >> 32 ^ x1 ^ k0, b & low, a >> 32 ^ x3 ^ k1, a & low
+        k0, k1 = k0 + INCREMENTS[0] & low, k1 + INCREMENTS[1] & low
+    return x0
 
 
 def permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:

@@ -81,6 +81,7 @@ from symprop.initialize import (
 )
 from symprop.layers import Dense, Sequential
 from symprop.modes import in_training, inference
+from symprop.noise_layers import Dropout, GaussianNoise
 from symprop.norm_layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from symprop.ops.activations import (
     celu,
@@ -193,6 +194,7 @@ from symprop.ops.powers import (
     xlog1py,
     xlogy,
 )
+from symprop.ops.random import bernoulli, random_normal, random_uniform
 from symprop.ops.rounding import ceil, mod, round
 from symprop.ops.special import (
     digamma,
@@ -308,10 +310,12 @@ __all__ = [
     "Dense",
     "Diagnosis",
     "Dim",
+    "Dropout",
     "EarlyStopping",
     "Embedding",
     "Expr",
     "Function",
+    "GaussianNoise",
     "Glorot",
     "GroupNorm",
     "Groups",
@@ -365,6 +369,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bernoulli",
     "binary_cross_entropy",
     "broadcast_to",
     "cbrt",
@@ -482,6 +487,8 @@ __all__ = [
     "power",
     "prod",
     "quantile_loss",
+    "random_normal",
+    "random_uniform",
     "rate_state",
     "reciprocal",
     "region",

@@ -33,6 +33,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from codegen.functions import OF_INTEGERS
 from symprop import term as t
 from symprop.expression import Expr
 from symprop.graph import FLOATS, Leaf, Node, Reduce
@@ -351,7 +352,7 @@ def clipped(x: Any, ctx: Any) -> Any:
 def structural(fn: t.Function) -> bool:
     """Whether a function is no real one: the oracle's own takes ``Bounded`` numbers as they are."""
     names = ("lt", "le", "eq", "ne", "not", "and", "or", "strong_mul", "inf", "nan", "pi",
-             "stop_gradient")  # fmt: skip
+             "stop_gradient", *OF_INTEGERS)  # fmt: skip
     return fn.name in names or fn.name.startswith("cast_")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import mpmath
 
-from codegen.functions import FUNCTIONS
+from codegen.functions import FUNCTIONS, OF_INTEGERS
 from symprop import term as t
 from symprop.errors import UnsupportedError, quoted
 from symprop.term import Term
@@ -43,7 +43,7 @@ def expand(term: Term, doubles: bool = True) -> Term:
             return x.args[0]
         if x.fn.kind == "bool" and not x.reads:
             return t.num(int(bool(_value(x))))
-        if x.fn in _STRUCTURAL or x.fn.name in FUNCTIONS:
+        if x.fn in _STRUCTURAL or x.fn.name in FUNCTIONS or x.fn.name in OF_INTEGERS:
             return None
         op = getattr(x.fn, "op", None)
         body = op.expansion if op is not None else None

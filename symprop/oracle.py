@@ -18,7 +18,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from codegen.functions import FUNCTIONS, python_callable
+from codegen.functions import FUNCTIONS, OF_INTEGERS, python_callable
 from codegen.index import Dim, Floor, Gather, Guard, Ix, Loop, Mod
 from symprop import term as t
 from symprop.errors import DataError, VerificationError, quoted
@@ -309,6 +309,8 @@ class Oracle:
             ctx = self.ctx
             value = getattr(ctx, fn.name) if ctx else float({"pi": np.pi}.get(fn.name, fn.name))
             return lambda: value
+        if fn.name in OF_INTEGERS:
+            return python_callable(fn.name)
         if self.ctx is not None:
             from symprop.ops.declare import reference
 

@@ -3,7 +3,7 @@
 In: the name of a function of ``codegen.functions``, values of one dtype. Out: a value.
 
     instructions   abs sqrt floor ceil round sign maximum minimum isnan strong_mul, of floats and
-                   of integers
+                   of integers; random_bits, of integers
     formulas       all others, from ``codegen.vector_math``: written out where they are used
     quotients      the instruction; or, where that would keep others waiting, an estimate made exact
                    by multiply-adds
@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
+from codegen import philox
 from codegen.dtypes import is_float, is_unsigned
 from codegen.functions import UnsupportedFunction
 from codegen.llvm import types
@@ -52,6 +53,7 @@ class Functions(Access):
             "minimum": lambda x, y: self.extremum(x, y, "lt"),
             "isnan": lambda x: self.operate("fcmp uno", x, x, dtype="bool"),
             "strong_mul": self.strong,
+            "random_bits": self.random_bits,
         }
         return made.get(name)
 
@@ -116,6 +118,23 @@ class Functions(Access):
         near = self.operate("fsub", self.operate("fadd", size, large), large)
         near = self.intrinsic("copysign", near, x)
         return self.select(self.compare("lt", size, large), near, x)
+
+    def random_bits(self, draw: Value, place: Value) -> Value:
+        """``codegen.philox.random_bits``, of int64."""
+        half, low = self.constant(32, "int64"), self.constant(philox.MOST - 1, "int64")
+        m0, m1 = (self.constant(m, "int64") for m in philox.MULTIPLIERS)
+
+        def halves(x: Value) -> tuple[Value, Value]:
+            return self.operate("lshr", x, half), self.operate("and", x, low)
+
+        (x1, x0), (x3, x2) = halves(place), halves(draw)
+        for n in range(philox.ROUNDS):
+            k0, k1 = (self.constant(n * by % philox.MOST, "int64") for by in philox.INCREMENTS)
+            a, b = halves(self.operate("mul", x0, m0)), halves(self.operate("mul", x2, m1))
+            x0 = self.operate("xor", self.operate("xor", b[0], x1), k0)
+            x2 = self.operate("xor", self.operate("xor", a[0], x3), k1)
+            x1, x3 = b[1], a[1]
+        return x0
 
     def quotient(self, a: Value, b: Value) -> Value:
         """a/b of float32 in whole vectors, by an estimate of 1/b; by division, for all lanes, where

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import mpmath
 
+from codegen.philox import random_bits
 from symprop import term as tm
 from symprop.ops.domain import Interval
 from symprop.term import Call, Function, Num, Prod, Read, Sum, Term
@@ -277,6 +278,7 @@ STRUCTURAL: dict[str, Callable[..., Value]] = {
     "and": lambda ctx, a, b: _truth(ctx, a and b),
     "or": lambda ctx, a, b: _truth(ctx, a or b),
     "strong_mul": lambda ctx, g, d: g if g == 0 else g * d,
+    "random_bits": lambda ctx, draw, place: ctx.mpf(random_bits(int(draw), int(place))),
     "inf": lambda ctx: ctx.inf,
     "nan": lambda ctx: ctx.nan,
     "pi": lambda ctx: +ctx.pi,
