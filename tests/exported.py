@@ -125,4 +125,13 @@ def fixed() -> Any:
     return prop.training_step(prop.mean(net(x) ** 2), prop.AdamW(1e-2), outputs={"out": net(x)})
 
 
-STEPS = {"odd": odd, "image": image, "recurrence": recurrence, "fixed": fixed}
+def noisy() -> Any:
+    """A step that draws random numbers."""
+    x = prop.input("x", "batch feature=8")
+    net = prop.Sequential(
+        prop.GaussianNoise(0.1), prop.Dense(16), prop.tanh, prop.Dropout(0.5), prop.Dense(3)
+    )
+    return prop.training_step(prop.mean(net(x) ** 2), prop.SGD(0.1))
+
+
+STEPS = {"odd": odd, "image": image, "recurrence": recurrence, "fixed": fixed, "noisy": noisy}
