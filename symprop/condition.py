@@ -284,6 +284,8 @@ class _Conditioned(Oracle):
             at = [clipped(p.value, self.ctx) for p in points]
             value = exact(*at)
             error = self.scale.rounding(abs(value))
+            if any(map(self.ctx.isnan, at)) and not self.ctx.isnan(value):
+                self.scale.doubt = True  # it compared NaN
             if len(at) == 2 and at[0] == at[1]:
                 self.tied(fn, at[0])
             if derivative and not self.ctx.isnan(value):

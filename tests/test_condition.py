@@ -125,3 +125,9 @@ def test_a_comparison_with_what_overflows_on_its_way_is_in_doubt() -> None:
     assert condition([root], {"x": np.array(1e200)}).doubt
     assert not condition([root], {"x": np.array(1e100)}).doubt
     assert not condition([prop.where(x < np.inf, x, 0.0)], {"x": np.array(1e200)}).doubt
+
+
+def test_a_function_that_compares_nan_is_in_doubt() -> None:
+    x = prop.input("x", ())
+    assert condition([prop.relu(x)], {"x": np.array(np.nan)}).doubt
+    assert not condition([prop.exp(x)], {"x": np.array(np.nan)}).doubt
