@@ -34,9 +34,13 @@ def test_every_example_has_a_test() -> None:
         "chapter.py",
         "digits.py",
         "gpt.py",
+        "lenet.py",
+        "mnist_1d.py",
         "names.py",
+        "residual.py",
         "tour.py",
         "vae.py",
+        "vanishing_exploding.py",
     ]
 
 
