@@ -26,7 +26,9 @@ __all__ = ["Memory", "most"]
 _VIEWS = ("sliding_window_view", "np.broadcast_to", "reshape", "transpose", "swapaxes")
 _CONTRACTIONS = ("np.einsum", "np.tensordot")
 # Arrays that a helper of ``codegen.numpy_helpers`` holds at most besides its result.
-INSIDE = {"erf": 9, "erfc": 9, "normal_cdf": 9, "normal_pdf": 9, "exp_square": 8}
+INSIDE = {
+    "erf": 9, "erfc": 9, "normal_cdf": 9, "normal_pdf": 9, "exp_square": 8, "random_bits": 11,
+}  # fmt: skip
 FEW = 4  # the other helpers
 
 
