@@ -1,6 +1,5 @@
 """A variational auto-encoder: a picture of a digit becomes two numbers, and two numbers a digit."""
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 import numpy as np
@@ -16,11 +15,11 @@ training, held_out = train_test_split(images, test_size=0.25, random_state=0)
 
 # The encoder answers a picture with a cloud of codes, normal about a middle; one is drawn from it.
 x = prop.input("x", "batch pixel=64")
-noise = prop.input("noise", f"batch code={CODE}")
 seen = prop.tanh(prop.Dense(HIDDEN, "encoder")(x))
 middle = prop.Dense(CODE, "middle", init="lecun")(seen)
 log_variance = prop.Dense(CODE, "log_variance", init="lecun")(seen)
-code = middle + prop.exp(log_variance / 2) * noise  # the noise comes from outside: no derivative
+noise = prop.random_normal(middle, "noise")  # drawn anew at every step; it has no derivative
+code = middle + prop.exp(log_variance / 2) * noise
 
 decoder = prop.Sequential(
     prop.Dense(HIDDEN, "decoder"), prop.tanh, prop.Dense(HIDDEN, "wide"), prop.tanh,
@@ -41,23 +40,9 @@ m, v = prop.input("middle", "batch code=2"), prop.input("log_variance", "batch c
 pull = prop.compile(prop.gradient(prop.normal_kl(m, v), [m, v]), "numpy", name="pull")
 print("def" + pull.source().split("def")[-1])
 
-rng = np.random.default_rng(0)
-
-
-def with_noise(pictures: np.ndarray) -> dict[str, np.ndarray]:
-    return {"x": pictures, "noise": rng.normal(size=(len(pictures), CODE))}
-
-
-def batches() -> Iterator[dict[str, np.ndarray]]:
-    """All training pictures in a new order, with new noise."""
-    order = rng.permutation(len(training))
-    for k in range(0, len(order), BATCH):
-        yield with_noise(training[order[k : k + BATCH]])
-
-
 trainer = step.compile(seed=0)
-trainer.fit(batches, epochs=EPOCHS)
-parts = trainer.evaluate(with_noise(held_out))
+trainer.fit({"x": training}, epochs=EPOCHS, batch_size=BATCH)
+parts = trainer.evaluate({"x": held_out})
 print(f"held out: at most {parts['loss']:.2f} nats a picture: its pixels {parts['pixels']:.2f}, "
       f"its code {parts['code']:.2f}\n")  # fmt: skip
 

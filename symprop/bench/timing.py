@@ -23,9 +23,9 @@ from symprop.bench.systems import Runner
 __all__ = ["CHUNK", "SLICE", "Samples", "grown", "turns"]
 
 SLICE = 0.15  # seconds of a system in a round
-# Seconds of a sample, at least: steps are asked for as a training asks for them, many at a time, so
-# that what a call costs once (ours copies the weights, JAX hands over its arrays) is a small part of
-# it; and so short that a slice has ten samples.
+# Seconds of a sample, at least: steps are asked for as a training asks for them, many at a time,
+# so that what a call costs once (ours copies the weights, JAX hands over its arrays) is a small
+# part of it; and so short that a slice has ten samples.
 CHUNK = 0.01
 
 
